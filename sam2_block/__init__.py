@@ -1,0 +1,56 @@
+"""A detector's boxes become SAM 2 masks: blocks for the Roboflow Workflows engine.
+
+Set `WORKFLOWS_PLUGINS=sam2_block` and the engine loads this module as a plugin. Importing it costs
+next to nothing: neither the engine nor torch nor `sam2` is imported before a block is asked for,
+because an ImportError in one plugin fails every workflow on a server, and because the engine's
+configuration is frozen by its first import, which is the host's to make.
+
+Without the engine, use `sam2_block.Segmenter`.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sam2_block._version import __version__
+from sam2_block.settings import Settings
+
+if TYPE_CHECKING:
+    from sam2_block.segmenter import Segmenter as Segmenter
+
+__all__ = ["REGISTERED_INITIALIZERS", "Segmenter", "__version__", "load_blocks"]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def load_blocks() -> list[type[Any]]:
+    """Return the block classes; called by the engine."""
+    from sam2_block.blocks.segment.v1 import SegmentBlockV1
+
+    return [SegmentBlockV1]
+
+
+@functools.cache
+def _settings() -> Settings:
+    return Settings.from_environment()
+
+
+# The engine calls these once a step. A caller's own init parameter `sam2_block.<name>` wins.
+REGISTERED_INITIALIZERS: dict[str, Callable[[], Any]] = {
+    "device": lambda: _settings().device,
+    "precision": lambda: _settings().precision,
+    "cache_bytes": lambda: _settings().cache_bytes,
+    "checkpoint_dir": lambda: _settings().checkpoint_dir,
+    "backend": lambda: None,
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Segmenter":
+        from sam2_block.segmenter import Segmenter
+
+        return Segmenter
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The ways to run SAM 2, behind one protocol."""

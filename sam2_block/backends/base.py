@@ -1,0 +1,54 @@
+"""What a backend is: the one seam between prompts and masks.
+
+Everything above it (blocks, prompts, detections, tests) is the same for every backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sam2_block.images import Image
+from sam2_block.masks import CroppedMask
+from sam2_block.prompts import Prompt
+
+
+class MaskPrediction(Protocol):
+    """SAM 2's answer to one prompt.
+
+    The mask itself is made on demand, so that answers which are filtered out by their score cost
+    nothing, and so that the masks of many prompts are not all held at full size.
+    """
+
+    @property
+    def score(self) -> float:
+        """Quality (intersection over union) that SAM 2 predicts for the mask, 0 to 1."""
+        ...
+
+    def mask(self) -> CroppedMask:
+        """Return the mask on the grid of the image."""
+        ...
+
+
+class Backend(Protocol):
+    """Runs SAM 2. Calls are stateless and may come from any number of threads at once."""
+
+    def predict(
+        self, image: Image, prompts: Sequence[Prompt], *, version: str, multimask_output: bool
+    ) -> Sequence[MaskPrediction]:
+        """Answer every prompt on one image.
+
+        Args:
+            image: `(H, W, 3)` BGR or `(H, W)` grey, `uint8`.
+            prompts: At least one prompt.
+            version: One of `sam2_block.versions.NAMES`.
+            multimask_output: Let SAM 2 propose three masks a prompt and take the one it scores
+                best; otherwise it proposes one.
+
+        Returns:
+            One answer a prompt, in the order of the prompts.
+
+        Raises:
+            Sam2BlockError: The model cannot be had or run.
+        """
+        ...

@@ -1,0 +1,62 @@
+"""A backend without a model, for tests of workflows and of code above the backend."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sam2_block.images import Image
+from sam2_block.masks import CroppedMask
+from sam2_block.prompts import Prompt
+
+
+@dataclass(frozen=True)
+class FakePrediction:
+    """A ready answer; see `FakeBackend`."""
+
+    score: float
+    shape: CroppedMask
+
+    def mask(self) -> CroppedMask:
+        """Return the mask."""
+        return self.shape
+
+
+class FakeBackend:
+    """Answers a box with the pixels inside it, and points with a square around the first positive.
+
+    Negative points clear the pixels within `radius` of them. Pass it to a workflow as the init
+    parameter `sam2_block.backend`.
+
+    Attributes:
+        calls: The prompts of every call so far, in order of arrival.
+    """
+
+    def __init__(self, score: float = 0.9, radius: int = 5) -> None:
+        self.score = score
+        self.radius = radius
+        self.calls: list[tuple[Prompt, ...]] = []
+        self._lock = threading.Lock()
+
+    def predict(
+        self, image: Image, prompts: Sequence[Prompt], *, version: str, multimask_output: bool
+    ) -> list[FakePrediction]:
+        """Answer as the class says; see `Backend.predict`."""
+        with self._lock:
+            self.calls.append(tuple(prompts))
+        height, width = image.shape[:2]
+        return [FakePrediction(self.score, self._mask(prompt, height, width)) for prompt in prompts]
+
+    def _mask(self, prompt: Prompt, height: int, width: int) -> CroppedMask:
+        canvas = np.zeros((height, width), dtype=np.bool_)
+        if prompt.box_xyxy is not None:
+            left, top, right, bottom = prompt.box_xyxy
+            canvas[round(top) : round(bottom), round(left) : round(right)] = True
+        for point in sorted(prompt.points, key=lambda point: not point.positive):
+            rows = slice(max(0, round(point.y) - self.radius), round(point.y) + self.radius + 1)
+            columns = slice(max(0, round(point.x) - self.radius), round(point.x) + self.radius + 1)
+            canvas[rows, columns] = point.positive
+        return CroppedMask.from_region(canvas)

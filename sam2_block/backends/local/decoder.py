@@ -1,0 +1,135 @@
+"""Decode prompts: an embedding and prompts in, one small mask of logits a prompt out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from sam2_block.backends.local.devices import Compute
+from sam2_block.backends.local.encoder import Embedding
+from sam2_block.backends.local.upsample import LowResMask
+from sam2_block.prompts import Prompt
+
+# Labels of the prompt encoder (`sam2/modeling/sam/prompt_encoder.py`).
+_NEGATIVE, _POSITIVE, _TOP_LEFT, _BOTTOM_RIGHT = 0, 1, 2, 3
+
+# Bytes that the prompts decoded together may take. On a CPU a few prompts fill the caches, and
+# more of them only wait for memory; a GPU wants many.
+_CPU_BATCH_BYTES = 256 * 1024**2
+_GPU_BATCH_BYTES = 2 * 1024**3
+
+# A prompt repeats the image's features through both transformer layers and the upscaling. This
+# many times the bytes of the embedding was seen at the peak (`tools/measure_memory.py`).
+_PROMPT_OVER_EMBEDDING = 4
+
+
+def decode(
+    model: Any,
+    compute: Compute,
+    embedding: Embedding,
+    prompts: Sequence[Prompt],
+    image_hw: tuple[int, int],
+    *,
+    multimask_output: bool,
+) -> list[LowResMask]:
+    """Answer prompts on one image, as Meta's `SAM2ImagePredictor.predict` does one by one.
+
+    Where SAM 2 proposes three masks, the one with the best predicted quality is taken here, at low
+    resolution: the other two are never brought to the size of the image.
+
+    Args:
+        model: A `SAM2Base` on the device of `compute`.
+        compute: Device and precision.
+        embedding: The encoded image.
+        prompts: At least one prompt.
+        image_hw: Height and width of the image.
+        multimask_output: Propose three masks a prompt, or one.
+
+    Returns:
+        One answer a prompt, in the order of the prompts.
+    """
+    batch_bytes = _CPU_BATCH_BYTES if compute.device.type == "cpu" else _GPU_BATCH_BYTES
+    batch_size = max(1, batch_bytes // (embedding.nbytes * _PROMPT_OVER_EMBEDDING))
+    answers: list[LowResMask | None] = [None] * len(prompts)
+    with torch.inference_mode(), compute.autocast():
+        image_pe = model.sam_prompt_encoder.get_dense_pe()
+        for batch in _batches(prompts, batch_size):
+            logits, scores = _decode_batch(
+                model,
+                embedding,
+                image_pe,
+                _tokens([prompts[i] for i in batch], image_hw, model.image_size, compute.device),
+                multimask_output,
+            )
+            for index, prompt_logits, score in zip(batch, logits, scores, strict=True):
+                answers[index] = LowResMask.from_logits(prompt_logits, float(score), image_hw)
+    return [answer for answer in answers if answer is not None]
+
+
+def _batches(prompts: Sequence[Prompt], batch_size: int) -> Iterator[list[int]]:
+    """Group the indices of prompts that have equally many tokens.
+
+    Padding ragged prompts with label -1 would let them share a batch, but each padding token is
+    attended to, so that a prompt's answer would depend on its neighbours.
+    """
+    by_length = defaultdict(list)
+    for index, prompt in enumerate(prompts):
+        by_length[len(prompt.points) + 2 * (prompt.box_xyxy is not None)].append(index)
+    for indices in by_length.values():
+        for start in range(0, len(indices), batch_size):
+            yield indices[start : start + batch_size]
+
+
+def _tokens(
+    prompts: Sequence[Prompt], image_hw: tuple[int, int], side: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return coordinates `(B, T, 2)` (x, y) on the encoder's square, and labels `(B, T)`.
+
+    A box is two points with labels of their own, and comes before the points.
+    """
+    height, width = image_hw
+    coordinates, labels = [], []
+    for prompt in prompts:
+        xy: list[tuple[float, float]] = []
+        of_prompt: list[int] = []
+        if prompt.box_xyxy is not None:
+            left, top, right, bottom = prompt.box_xyxy
+            xy += [(left, top), (right, bottom)]
+            of_prompt += [_TOP_LEFT, _BOTTOM_RIGHT]
+        xy += [(point.x, point.y) for point in prompt.points]
+        of_prompt += [_POSITIVE if point.positive else _NEGATIVE for point in prompt.points]
+        coordinates.append(xy)
+        labels.append(of_prompt)
+    scale = torch.tensor([width, height], dtype=torch.float32, device=device)
+    points = torch.tensor(coordinates, dtype=torch.float32, device=device) / scale * side
+    return points, torch.tensor(labels, dtype=torch.int32, device=device)
+
+
+def _decode_batch(
+    model: Any,
+    embedding: Embedding,
+    image_pe: torch.Tensor,
+    tokens: tuple[torch.Tensor, torch.Tensor],
+    multimask_output: bool,
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return logits `(B, s, s)` and scores `(B,)`, single precision, on the CPU."""
+    sparse, dense = model.sam_prompt_encoder(points=tokens, boxes=None, masks=None)
+    masks, scores, _, _ = model.sam_mask_decoder(
+        image_embeddings=embedding.image,
+        image_pe=image_pe,
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense,
+        multimask_output=multimask_output,
+        repeat_image=True,
+        high_res_features=list(embedding.high_res),
+    )
+    best = scores.argmax(dim=1)
+    rows = torch.arange(len(best), device=best.device)
+    return (
+        masks[rows, best].float().cpu().numpy(),
+        scores[rows, best].float().cpu().numpy(),
+    )

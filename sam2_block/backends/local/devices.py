@@ -1,0 +1,80 @@
+"""Which device computes, and in which precision."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+import torch
+
+from sam2_block.errors import SettingsError
+from sam2_block.settings import Settings
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and the precision of the matrix products on it."""
+
+    device: torch.device
+    precision: str
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Return the context in which the model runs; it ends with the call, in this thread only.
+
+        Weights stay in single precision. An application's own autocast does not reach the model.
+        """
+        return torch.autocast(
+            self.device.type,
+            dtype=None if self.precision == "fp32" else _DTYPES[self.precision],
+            enabled=self.precision != "fp32",
+        )
+
+
+def choose_compute(settings: Settings) -> Compute:
+    """Resolve `auto` from the hardware at hand.
+
+    Precision `auto` is single precision on CPU and MPS, bfloat16 on CUDA devices that have it in
+    hardware (compute capability 8.0 on), half precision on older ones.
+
+    Raises:
+        SettingsError: The device is not there, or does not have the precision.
+    """
+    device = _device(settings.device)
+    precision = settings.precision
+    if precision == "auto":
+        precision = _native_precision(device)
+    if precision == "fp16" and device.type == "cpu":
+        raise SettingsError(
+            "SAM2_BLOCK_PRECISION: fp16 needs a cuda or mps device; the device is cpu."
+            " Use fp32 or bf16."
+        )
+    return Compute(device, precision)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        index = device.index if device.index is not None else 0
+        if index >= count:
+            raise SettingsError(
+                f"SAM2_BLOCK_DEVICE: expected a device that is there; got {name!r} and found"
+                f" {count} CUDA devices. Use auto or cpu."
+            )
+        return torch.device("cuda", index)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise SettingsError("SAM2_BLOCK_DEVICE: mps is not available here. Use auto or cpu.")
+    return device
+
+
+def _native_precision(device: torch.device) -> str:
+    if device.type != "cuda":
+        return "fp32"
+    major, _ = torch.cuda.get_device_capability(device)
+    return "bf16" if major >= 8 else "fp16"

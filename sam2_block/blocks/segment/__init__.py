@@ -1,0 +1,1 @@
+"""`sam2_block/segment`: boxes and points become masks."""

@@ -1,0 +1,115 @@
+"""The rows that go in with the prompts and come out with the masks.
+
+Row by row, an object keeps who it is: its class, its track and every further column that the
+detector or a block in between gave it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import supervision as sv
+from numpy.typing import NDArray
+
+CLASS_NAME = "class_name"
+DETECTION_ID = "detection_id"
+PROMPT_DETECTION_ID = "prompt_detection_id"
+SAM2_SCORE = "sam2_score"
+RLE_MASK = "rle_mask"
+
+POINT_CLASS_NAME = "foreground"
+POINT_CLASS_ID = 0
+UNTRACKED = -1
+
+ConfidenceSource = Literal["detector", "sam"]
+
+# Columns that describe the mask which came in with the prompt. Serialisers would hand them out in
+# place of the new mask, so they do not travel on.
+_OF_THE_OLD_MASK = ("polygon", RLE_MASK)
+
+
+def filter_classes(detections: sv.Detections, class_filter: Sequence[str] | None) -> sv.Detections:
+    """Keep the rows whose class name is in `class_filter`; all of them without a filter."""
+    if not class_filter:
+        return detections
+    kept: sv.Detections = detections[np.isin(class_names(detections), list(class_filter))]
+    return kept
+
+
+def class_names(detections: sv.Detections) -> NDArray[Any]:
+    """Return the class name of each row; where there are none, the class id as text."""
+    if CLASS_NAME in detections.data:
+        return np.asarray(detections.data[CLASS_NAME])
+    if detections.class_id is not None:
+        return np.array([str(class_id) for class_id in detections.class_id], dtype=np.str_)
+    return np.full(len(detections), "object", dtype=np.str_)
+
+
+def prompt_rows(
+    detections: sv.Detections | None,
+    point_boxes_xyxy: Sequence[tuple[float, float, float, float]],
+) -> sv.Detections:
+    """Make one row a prompt: the detections' rows, then one for each object given by points.
+
+    Args:
+        detections: Detections, whose masks are not looked at; nothing of them is changed.
+        point_boxes_xyxy: The box around the points of each object that is given by points.
+
+    Returns:
+        Rows without masks, with `class_name`, `class_id`, `prompt_detection_id` and a new
+        `detection_id`; `confidence` is the detector's, NaN where it gave none. A point's object is
+        of class `foreground`, has an empty `prompt_detection_id`, is untracked (-1) where others
+        are tracked, and has NaN, 0, False or nothing in further columns.
+    """
+    boxes = sv.Detections.empty() if detections is None else detections
+    count, point_objects = len(boxes), len(point_boxes_xyxy)
+    data = {
+        name: _extended(_column(values), point_objects)
+        for name, values in boxes.data.items()
+        if name not in _OF_THE_OLD_MASK
+    }
+    names = [*class_names(boxes).tolist(), *[POINT_CLASS_NAME] * point_objects]
+    data[CLASS_NAME] = np.array(names, dtype=np.str_)
+    prompt_ids = boxes.data.get(DETECTION_ID)
+    prompt_ids = _new_ids(count) if prompt_ids is None else [str(i) for i in prompt_ids]
+    data[PROMPT_DETECTION_ID] = np.array([*prompt_ids, *[""] * point_objects], dtype=np.str_)
+    data[DETECTION_ID] = np.array(_new_ids(count + point_objects), dtype=np.str_)
+    class_id = np.zeros(count, dtype=int) if boxes.class_id is None else boxes.class_id
+    confidence = np.full(count, np.nan) if boxes.confidence is None else boxes.confidence
+    tracker_id = boxes.tracker_id
+    point_boxes = np.array(point_boxes_xyxy, dtype=np.float32).reshape(-1, 4)
+    return sv.Detections(
+        xyxy=np.concatenate([boxes.xyxy.astype(np.float32), point_boxes]),
+        confidence=_extended(confidence.astype(np.float32), point_objects),
+        class_id=_extended(class_id, point_objects, fill=POINT_CLASS_ID),
+        tracker_id=None if tracker_id is None else _extended(tracker_id, point_objects, UNTRACKED),
+        data=data,
+        metadata=dict(boxes.metadata),
+    )
+
+
+def _new_ids(count: int) -> list[str]:
+    return [str(uuid.uuid4()) for _ in range(count)]
+
+
+def _column(values: Any) -> NDArray[Any]:
+    """Return a column as an array; one whose cells differ in shape holds objects."""
+    if isinstance(values, np.ndarray):
+        return values
+    try:
+        return np.array(values)
+    except ValueError:
+        column = np.empty(len(values), dtype=object)
+        column[:] = values
+        return column
+
+
+def _extended(column: NDArray[Any], rows: int, fill: Any = None) -> NDArray[Any]:
+    """Append `rows` rows to a column, filled with what stands for nothing in its type."""
+    if fill is None:
+        fill = {"f": np.nan, "c": np.nan, "U": "", "S": b"", "O": None}.get(column.dtype.kind, 0)
+    tail = np.full((rows, *column.shape[1:]), fill, dtype=column.dtype)
+    return np.concatenate([column, tail])

@@ -1,0 +1,51 @@
+"""Images as the engine hands them over, and the channels that SAM 2 is to see."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam2_block.errors import ImageError
+
+MAX_SIDE = 8192
+
+Image = NDArray[np.uint8]
+"""`(H, W, 3)` in BGR order (OpenCV's), or `(H, W)` grey; values 0 to 255."""
+
+
+def as_image(pixels: object) -> Image:
+    """Check that `pixels` is an image and drop what SAM 2 does not see; nothing is copied.
+
+    Args:
+        pixels: `uint8` array: `(H, W)` or `(H, W, 1)` grey, `(H, W, 3)` BGR, or `(H, W, 4)` BGRA,
+            whose alpha is ignored. Sides of 1 to 8192 pixels.
+
+    Returns:
+        A view of shape `(H, W)` or `(H, W, 3)`.
+
+    Raises:
+        ImageError: It is anything else.
+    """
+    expected = "expected a uint8 array, (H, W) grey, (H, W, 3) BGR or (H, W, 4) BGRA"
+    if not isinstance(pixels, np.ndarray):
+        raise ImageError(f"{expected}; got {type(pixels).__name__}.")
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
+        raise ImageError(f"{expected}; got {pixels.dtype} of shape {pixels.shape}.")
+    if pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4):
+        raise ImageError(f"{expected}; got {pixels.shape[2]} channels (shape {pixels.shape}).")
+    height, width = pixels.shape[:2]
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise ImageError(
+            f"expected sides of 1 to {MAX_SIDE} pixels; got {width} wide, {height} high."
+            " Resize or slice the image first."
+        )
+    if pixels.ndim == 3:
+        return pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3]
+    return pixels
+
+
+def rgb_channels(image: Image) -> list[NDArray[np.uint8]]:
+    """Return the red, green and blue channel, each `(H, W)`; one grey channel stands for all."""
+    if image.ndim == 2:
+        return [image]
+    return [image[..., 2], image[..., 1], image[..., 0]]

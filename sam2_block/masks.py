@@ -1,0 +1,67 @@
+"""Binary masks held as the crop that bounds them, and the forms that others ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class CroppedMask:
+    """A mask, stored as its tight crop: a small object on a large image takes few bytes.
+
+    Attributes:
+        crop: `(h, w)`; its first and last rows and columns each hold a set pixel. `(0, 0)` if the
+            mask is empty.
+        x: Column of the crop's left edge in the image.
+        y: Row of the crop's top edge in the image.
+    """
+
+    crop: BoolArray
+    x: int = 0
+    y: int = 0
+
+    @classmethod
+    def from_region(cls, region: BoolArray, x: int = 0, y: int = 0) -> CroppedMask:
+        """Trim a region of the image whose upper left pixel is (`x`, `y`) to its set pixels."""
+        rows = np.flatnonzero(region.any(axis=1))
+        if len(rows) == 0:
+            return EMPTY_MASK
+        top, bottom = int(rows[0]), int(rows[-1]) + 1
+        columns = np.flatnonzero(region[top:bottom].any(axis=0))
+        left, right = int(columns[0]), int(columns[-1]) + 1
+        return cls(region[top:bottom, left:right], x + left, y + top)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no pixel is set."""
+        return self.crop.size == 0
+
+    @property
+    def box_xyxy(self) -> tuple[float, float, float, float]:
+        """The tight box as the engine and supervision write it: the first and last set pixel.
+
+        A mask of one pixel at (3, 4) has the box (3, 4, 3, 4), as `sv.mask_to_xyxy` gives it.
+        """
+        height, width = self.crop.shape
+        return (self.x, self.y, self.x + width - 1, self.y + height - 1)
+
+    def paste_into(self, canvas: BoolArray) -> None:
+        """Set this mask's pixels in an all-false `(H, W)` array."""
+        height, width = self.crop.shape
+        canvas[self.y : self.y + height, self.x : self.x + width] = self.crop
+
+
+EMPTY_MASK = CroppedMask(np.zeros((0, 0), dtype=np.bool_))
+
+
+def coco_rle(mask: BoolArray) -> dict[str, Any]:
+    """Encode an `(H, W)` mask as compressed COCO RLE, `counts` being text, so JSON takes it."""
+    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}

@@ -1,0 +1,200 @@
+"""What SAM 2 is asked: one prompt for one object, made from a box or from points.
+
+Coordinates are absolute pixels of the image, x to the right and y down, with (0, 0) the upper left
+corner of the upper left pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam2_block.errors import OptionError, PromptError
+
+InvalidBoxes = Literal["empty", "error"]
+
+
+class LabeledPoint(NamedTuple):
+    """A point on the object (`positive`) or beside it."""
+
+    x: float
+    y: float
+    positive: bool = True
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One object: a box, or points, or both.
+
+    Attributes:
+        box_xyxy: Left, top, right and bottom edge, inside the image; None without a box.
+        points: Points inside the image.
+    """
+
+    box_xyxy: tuple[float, float, float, float] | None = None
+    points: tuple[LabeledPoint, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.box_xyxy is None and not self.points:
+            # SAM 2 answers an empty prompt with a mask of "something": never ask.
+            raise PromptError("a prompt needs a box or at least one point; got neither.")
+
+    @property
+    def extent_xyxy(self) -> tuple[float, float, float, float]:
+        """The box, or without one the smallest box around the points."""
+        if self.box_xyxy is not None:
+            return self.box_xyxy
+        xs, ys = [point.x for point in self.points], [point.y for point in self.points]
+        return (min(xs), min(ys), max(xs), max(ys))
+
+
+def prompts_from_boxes(
+    boxes_xyxy: NDArray[Any], image_hw: tuple[int, int], invalid_boxes: InvalidBoxes
+) -> list[Prompt | None]:
+    """Clip boxes to the image and make a prompt of each.
+
+    Args:
+        boxes_xyxy: `(N, 4)`, left, top, right, bottom.
+        image_hw: Height and width of the image.
+        invalid_boxes: What to do with a box that has no area inside the image: `empty` gives None
+            in its place, `error` raises.
+
+    Returns:
+        N prompts, in order; None where there is nothing to ask.
+
+    Raises:
+        PromptError: A coordinate is NaN or infinite, or a box has no area and that is an error.
+        OptionError: `invalid_boxes` is neither `empty` nor `error`.
+    """
+    if invalid_boxes not in get_args(InvalidBoxes):
+        raise OptionError(f"invalid_boxes: expected 'empty' or 'error'; got {invalid_boxes!r}.")
+    height, width = image_hw
+    prompts: list[Prompt | None] = []
+    for index, box in enumerate(np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)):
+        shown = "[" + ", ".join(f"{edge:g}" for edge in box) + "]"
+        if not np.isfinite(box).all():
+            raise PromptError(f"box {index}: {shown} has a coordinate that is not a finite number.")
+        left, right = np.clip(box[[0, 2]], 0, width).tolist()
+        top, bottom = np.clip(box[[1, 3]], 0, height).tolist()
+        if right > left and bottom > top:
+            prompts.append(Prompt(box_xyxy=(left, top, right, bottom)))
+        elif invalid_boxes == "empty":
+            prompts.append(None)
+        else:
+            raise PromptError(
+                f"box {index}: {shown} has no area inside the image ({width} wide, {height} high);"
+                " expected left < right and top < bottom. Set invalid_boxes to 'empty' to get an"
+                " empty mask instead."
+            )
+    return prompts
+
+
+def prompts_from_points(objects: Any, image_hw: tuple[int, int]) -> list[Prompt]:
+    """Make a prompt of each point list.
+
+    Args:
+        objects: As `parse_point_objects` takes them.
+        image_hw: Height and width of the image.
+
+    Raises:
+        PromptError: The points are malformed, or one lies outside the image.
+    """
+    height, width = image_hw
+    prompts = []
+    for object_index, points in enumerate(parse_point_objects(objects)):
+        for point_index, point in enumerate(points):
+            if not (0 <= point.x < width and 0 <= point.y < height):
+                raise PromptError(
+                    f"{_place(object_index, point_index)}: ({point.x:g}, {point.y:g}) lies outside"
+                    f" the image ({width} wide, {height} high); expected absolute pixels,"
+                    f" 0 <= x < {width} and 0 <= y < {height}."
+                )
+        prompts.append(Prompt(points=tuple(points)))
+    return prompts
+
+
+def parse_point_objects(value: Any) -> list[list[LabeledPoint]]:
+    """Read one flat list of points (one object) or a list of such lists (one object each).
+
+    A point is a dict `{x, y, positive}`, `positive` being optional, or a sequence
+    `(x, y[, positive])`.
+
+    Returns:
+        One list of points for each object; none for None or an empty list.
+
+    Raises:
+        PromptError: A point or a list is malformed; the message names it by its index.
+    """
+    if value is None:
+        return []
+    if not _is_sequence(value):
+        raise PromptError(f"points: expected a list; got {_shown(value)}.")
+    if len(value) == 0:
+        return []
+    if not any(_is_point_list(item) for item in value):
+        value = [value]
+    objects = []
+    for object_index, points in enumerate(value):
+        if not _is_point_list(points):
+            raise PromptError(
+                f"points: object {object_index}: expected a list of points, as its neighbours are;"
+                f" got {_shown(points)}. Give one flat list for one object, or one list an object."
+            )
+        if len(points) == 0:
+            raise PromptError(f"points: object {object_index}: expected at least one point.")
+        objects.append(
+            [_parse_point(point, _place(object_index, i)) for i, point in enumerate(points)]
+        )
+    return objects
+
+
+def _parse_point(value: Any, place: str) -> LabeledPoint:
+    if isinstance(value, dict):
+        missing = {"x", "y"} - set(value)
+        unknown = set(value) - {"x", "y", "positive"}
+        if missing or unknown:
+            raise PromptError(f"{place}: expected x, y and positive; got {_shown(value)}.")
+        x, y, positive = value["x"], value["y"], value.get("positive", True)
+    elif _is_sequence(value) and len(value) in (2, 3):
+        x, y = value[0], value[1]
+        positive = value[2] if len(value) == 3 else True
+    else:
+        raise PromptError(
+            f"{place}: expected {{x, y, positive}} or (x, y[, positive]); got {_shown(value)}."
+        )
+    for name, coordinate in (("x", x), ("y", y)):
+        if not _is_number(coordinate) or not math.isfinite(coordinate):
+            raise PromptError(
+                f"{place}: expected {name} to be a finite number; got {coordinate!r}."
+            )
+    if not isinstance(positive, (bool, np.bool_)) and positive not in (0, 1):
+        raise PromptError(f"{place}: expected positive to be true or false; got {positive!r}.")
+    return LabeledPoint(float(x), float(y), bool(positive))
+
+
+def _place(object_index: int, point_index: int) -> str:
+    return f"points: object {object_index}, point {point_index}"
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, (list, tuple, np.ndarray))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def _is_point_list(value: Any) -> bool:
+    """Tell a list of points from a point: a point holds numbers, a list holds points."""
+    return _is_sequence(value) and (
+        len(value) == 0 or isinstance(value[0], dict) or _is_sequence(value[0])
+    )
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

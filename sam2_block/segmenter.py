@@ -1,0 +1,227 @@
+"""From an image, boxes and points to detections with masks: the whole step, without the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+import supervision as sv
+from numpy.typing import NDArray
+
+from sam2_block.backends.base import Backend, MaskPrediction
+from sam2_block.detections import (
+    SAM2_SCORE,
+    ConfidenceSource,
+    filter_classes,
+    prompt_rows,
+)
+from sam2_block.errors import OptionError
+from sam2_block.images import Image, as_image
+from sam2_block.masks import EMPTY_MASK
+from sam2_block.prompts import (
+    InvalidBoxes,
+    Prompt,
+    prompts_from_boxes,
+    prompts_from_points,
+)
+from sam2_block.settings import Settings
+from sam2_block.versions import DEFAULT, check_version
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """How to segment; the fields are those of the block `sam2_block/segment@v1`.
+
+    Attributes:
+        version: One of `sam2_block.versions.NAMES`.
+        threshold: Least predicted quality of a mask, 0 to 1; rows below it are left out.
+        multimask_output: Let SAM 2 propose three masks and take the best, or one.
+        class_filter: Names of the classes to segment, other detections being dropped; None or
+            empty for all.
+        confidence_source: Whether `confidence` is SAM's predicted quality or the detector's.
+        invalid_boxes: Whether a box without area in the image gives an empty mask or an error.
+
+    Raises:
+        OptionError: A value is outside its range.
+    """
+
+    version: str = DEFAULT
+    threshold: float = 0.0
+    multimask_output: bool = True
+    class_filter: Sequence[str] | None = None
+    confidence_source: ConfidenceSource = "sam"
+    invalid_boxes: InvalidBoxes = "empty"
+
+    def __post_init__(self) -> None:
+        check_version(self.version)
+        if isinstance(self.threshold, bool) or not isinstance(
+            self.threshold, (int, float, np.number)
+        ):
+            raise OptionError(f"threshold: expected a number from 0 to 1; got {self.threshold!r}.")
+        if not 0 <= self.threshold <= 1:
+            raise OptionError(f"threshold: expected 0 to 1; got {self.threshold}.")
+        if not isinstance(self.multimask_output, (bool, np.bool_)):
+            raise OptionError(
+                f"multimask_output: expected true or false; got {self.multimask_output!r}."
+            )
+        if isinstance(self.class_filter, str) or not all(
+            isinstance(name, str) for name in self.class_filter or ()
+        ):
+            raise OptionError(
+                f"class_filter: expected a list of class names; got {self.class_filter!r}."
+            )
+        for name, allowed in (
+            ("confidence_source", get_args(ConfidenceSource)),
+            ("invalid_boxes", get_args(InvalidBoxes)),
+        ):
+            if getattr(self, name) not in allowed:
+                raise OptionError(
+                    f"{name}: expected {' or '.join(map(repr, allowed))};"
+                    f" got {getattr(self, name)!r}."
+                )
+
+
+class Segmenter:
+    """Turns boxes and points into masks, for programs that do not use the Workflows engine.
+
+    Args:
+        version: One of `sam2_block.versions.NAMES`.
+        backend: Where SAM 2 runs; by default in this process, with the operator's settings.
+
+    Example:
+        >>> from sam2_block.backends.fake import FakeBackend
+        >>> segmenter = Segmenter("demo", backend=FakeBackend())
+        >>> photo = np.zeros((100, 200, 3), np.uint8)
+        >>> boxes = sv.Detections(xyxy=np.array([[10.0, 20.0, 30.0, 60.0]]))
+        >>> segmenter.segment(photo, boxes).mask.shape
+        (1, 100, 200)
+    """
+
+    def __init__(self, version: str = DEFAULT, *, backend: Backend | None = None) -> None:
+        self.version = check_version(version)
+        if backend is None:
+            from sam2_block.backends.local.backend import shared_backend
+
+            backend = shared_backend(Settings.from_environment())
+        self.backend = backend
+
+    def segment(
+        self,
+        image_bgr: NDArray[np.uint8],
+        detections: sv.Detections | None = None,
+        points: Any = None,
+        **options: Any,
+    ) -> sv.Detections:
+        """Segment the objects in boxes and at points of one image.
+
+        Args:
+            image_bgr: `uint8`, `(H, W, 3)` BGR, `(H, W, 4)` BGRA or `(H, W)` grey.
+            detections: Each box is one object.
+            points: One flat list for one object, or one list an object; see
+                `sam2_block.prompts.parse_point_objects`.
+            **options: Further fields of `SegmentOptions`.
+
+        Returns:
+            One row a box, then one row a point object; see `segment_image`.
+
+        Raises:
+            Sam2BlockError: The request, the settings or the checkpoint cannot be used.
+        """
+        return segment_image(
+            self.backend,
+            image_bgr,
+            detections,
+            points,
+            SegmentOptions(version=self.version, **options),
+        )
+
+
+def segment_image(
+    backend: Backend,
+    image: Any,
+    detections: sv.Detections | None,
+    points: Any,
+    options: SegmentOptions,
+) -> sv.Detections:
+    """Segment the objects in boxes and at points of one image.
+
+    Every box is one object, and every point list another. N prompts give N rows, in order, boxes
+    first; only `threshold` and `class_filter` leave rows out.
+
+    Args:
+        backend: Where SAM 2 runs. It is not called where there is nothing to ask.
+        image: As `sam2_block.images.as_image` takes it.
+        detections: Boxes in pixels of the image; nothing of them is changed.
+        points: As `sam2_block.prompts.parse_point_objects` takes them.
+        options: How to segment.
+
+    Returns:
+        Detections with `mask` `(N, H, W)`, `xyxy` (the tight box of the mask, or the prompt's box
+        where the mask is empty), `confidence`, and the columns of `detections.prompt_rows` and
+        `sam2_score` (float).
+
+    Raises:
+        Sam2BlockError: The request, the settings or the checkpoint cannot be used.
+    """
+    image = as_image(image)
+    if detections is not None:
+        detections = filter_classes(detections, options.class_filter)
+    prompts: list[Prompt | None] = []
+    if detections is not None:
+        prompts += prompts_from_boxes(detections.xyxy, image.shape[:2], options.invalid_boxes)
+    by_points = prompts_from_points(points, image.shape[:2])
+    prompts += by_points
+    answers = _ask(backend, image, prompts, options)
+    scores = np.array([answer.score if answer else 0.0 for answer in answers], dtype=np.float32)
+    kept = np.flatnonzero(scores >= np.float32(options.threshold))
+    rows = prompt_rows(detections, [prompt.extent_xyxy for prompt in by_points])[kept]
+    rows.data[SAM2_SCORE] = scores[kept]
+    rows.confidence = _confidence(rows.confidence, scores[kept], options.confidence_source)
+    _attach_masks(rows, [answers[index] for index in kept], image.shape[:2])
+    return rows
+
+
+def _ask(
+    backend: Backend, image: Image, prompts: Sequence[Prompt | None], options: SegmentOptions
+) -> list[MaskPrediction | None]:
+    """Return one answer a prompt; None where the prompt is None."""
+    asked = [index for index, prompt in enumerate(prompts) if prompt is not None]
+    answers: list[MaskPrediction | None] = [None] * len(prompts)
+    if asked:
+        predictions = backend.predict(
+            image,
+            [prompt for prompt in prompts if prompt is not None],
+            version=options.version,
+            multimask_output=bool(options.multimask_output),
+        )
+        for index, prediction in zip(asked, predictions, strict=True):
+            answers[index] = prediction
+    return answers
+
+
+def _confidence(
+    of_detector: NDArray[np.float32], of_sam: NDArray[np.float32], source: ConfidenceSource
+) -> NDArray[np.float32]:
+    """Choose the confidence; an object that no detector gave one to has SAM's."""
+    if source == "sam":
+        return of_sam.copy()
+    return np.where(np.isnan(of_detector), of_sam, of_detector).astype(np.float32)
+
+
+def _attach_masks(
+    rows: sv.Detections, answers: Sequence[MaskPrediction | None], image_hw: tuple[int, int]
+) -> None:
+    """Set `mask` and `xyxy`, one mask at a time: only the dense result stands at full size.
+
+    `np.zeros` gives memory that the system fills in page by page as masks are pasted, so the
+    parts of the image that no mask reaches cost nothing.
+    """
+    masks = np.zeros((len(answers), *image_hw), dtype=np.bool_)
+    for index, answer in enumerate(answers):
+        mask = answer.mask() if answer else EMPTY_MASK
+        if not mask.is_empty:
+            mask.paste_into(masks[index])
+            rows.xyxy[index] = mask.box_xyxy
+    rows.mask = masks
