@@ -19,12 +19,12 @@ _NEGATIVE, _POSITIVE, _TOP_LEFT, _BOTTOM_RIGHT = 0, 1, 2, 3
 
 # Bytes that the prompts decoded together may take. On a CPU a few prompts fill the caches, and
 # more of them only wait for memory; a GPU wants many.
-_CPU_BATCH_BYTES = 256 * 1024**2
+_CPU_BATCH_BYTES = 192 * 1024**2
 _GPU_BATCH_BYTES = 2 * 1024**3
 
 # A prompt repeats the image's features through both transformer layers and the upscaling. This
 # many times the bytes of the embedding was seen at the peak (`tools/measure_memory.py`).
-_PROMPT_OVER_EMBEDDING = 4
+_PROMPT_OVER_EMBEDDING = 5
 
 
 def decode(

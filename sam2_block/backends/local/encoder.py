@@ -61,7 +61,8 @@ def preprocess(image: Image, side: int, device: torch.device) -> torch.Tensor:
     """
     planes = []
     for channel in rgb_channels(image):
-        plane = torch.from_numpy(np.ascontiguousarray(channel)).to(device)
+        # A copy of its own: frames may be read-only, which PyTorch warns about.
+        plane = torch.from_numpy(np.array(channel, order="C")).to(device)
         planes.append(
             F.interpolate(
                 plane[None, None].float().div_(255.0),

@@ -41,7 +41,7 @@ def load_model(version: str, checkpoint: Path, device: torch.device) -> Any:
         if checkpoint.suffix == ".safetensors":
             config, weights = _read_safetensors(checkpoint)
         else:
-            config, weights = _meta_config(version), _read_pt(checkpoint)
+            config, weights = meta_config(version), _read_pt(checkpoint)
     except Exception as error:
         # Damaged files fail in the readers with errors of many kinds (pickle, zip, JSON, key).
         raise CheckpointInvalidError(
@@ -74,7 +74,12 @@ def build_model(config: dict[str, Any]) -> Any:
     return instantiate(node, _recursive_=True)
 
 
-def _meta_config(version: str) -> dict[str, Any]:
+def meta_config(version: str) -> dict[str, Any]:
+    """Return the `model` node of Meta's configuration of a version, read from the package `sam2`.
+
+    Args:
+        version: One of `sam2_block.versions.META_RELEASES`.
+    """
     sam2 = import_sam2()
     from omegaconf import OmegaConf
 

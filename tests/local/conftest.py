@@ -1,0 +1,37 @@
+"""Checkpoints of Meta's configurations with random weights, made once a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from sam2_block.backends.local.model import build_model, meta_config
+from sam2_block.settings import Settings
+from sam2_block.versions import META_RELEASES
+
+
+@pytest.fixture(scope="session")
+def checkpoint_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("checkpoints")
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(checkpoint_dir: Path) -> Callable[[str], Path]:
+    """Return a function that writes a version's checkpoint, in Meta's format and name."""
+
+    def write(version: str) -> Path:
+        path = checkpoint_dir / META_RELEASES[version].checkpoint_file
+        if not path.exists():
+            torch.manual_seed(0)
+            torch.save({"model": build_model(meta_config(version)).state_dict()}, path)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def cpu_settings(checkpoint_dir: Path) -> Settings:
+    return Settings(device="cpu", precision="fp32", checkpoint_dir=checkpoint_dir)

@@ -1,0 +1,116 @@
+"""Calls are stateless: threads get what one caller gets, and share models and embeddings."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sam2_block.backends.local import backend as backend_module
+from sam2_block.backends.local import model_registry
+from sam2_block.backends.local.backend import LocalBackend
+from sam2_block.backends.local.model_registry import MODELS
+from sam2_block.prompts import LabeledPoint, Prompt
+from sam2_block.settings import Settings
+
+THREADS = 8
+
+
+@pytest.fixture
+def requests(coins: np.ndarray, astronaut: np.ndarray) -> list[tuple[np.ndarray, list[Prompt]]]:
+    """Mixed images of several sizes, each with its own mixture of prompts."""
+    images = [coins, astronaut, astronaut[::2, ::3], coins[40:200, 10:350]]
+    made = []
+    for index in range(24):
+        image = images[index % len(images)]
+        height, width = image.shape[:2]
+        x, y = (index * 7) % (width - 40), (index * 11) % (height - 40)
+        box = Prompt(box_xyxy=(x, y, x + 40.0, y + 30.0))
+        point = Prompt(points=(LabeledPoint(x + 5, y + 5),))
+        made.append((image, [box, point] if index % 2 else [point, box, box]))
+    return made
+
+
+def answers(backend: LocalBackend, request: tuple[np.ndarray, list[Prompt]]) -> list[Any]:
+    image, prompts = request
+    found = backend.predict(image, prompts, version="demo", multimask_output=True)
+    return [(a.score, a.mask().x, a.mask().y, a.mask().crop) for a in found]
+
+
+def test_eight_threads_give_the_masks_of_one(requests: Any) -> None:
+    settings = Settings(device="cpu")
+    alone = LocalBackend(settings)
+    expected = [answers(alone, request) for request in requests]
+    shared = LocalBackend(settings)
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(lambda request: answers(shared, request), requests * 2))
+    for ours, theirs in zip(found, expected * 2, strict=True):
+        for (score, x, y, crop), (one_score, one_x, one_y, one_crop) in zip(
+            ours, theirs, strict=True
+        ):
+            assert score == pytest.approx(one_score, abs=1e-5)
+            assert (x, y, crop.shape) == (one_x, one_y, one_crop.shape)
+            assert (crop != one_crop).mean() < 1e-3
+
+
+def test_threads_load_one_model_and_encode_an_image_once(
+    coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads, encodes = [], []
+    load, encode = model_registry.load_model, backend_module.encode
+    monkeypatch.setattr(
+        model_registry, "load_model", lambda *args: (loads.append(args), load(*args))[1]
+    )
+    monkeypatch.setattr(
+        backend_module, "encode", lambda *args: (encodes.append(args), encode(*args))[1]
+    )
+    MODELS.unload()
+    backend = LocalBackend(Settings(device="cpu"))
+    start = threading.Barrier(THREADS)
+
+    def ask(index: int) -> None:
+        start.wait()
+        box = Prompt(box_xyxy=(10.0 + index, 10, 60, 60))
+        backend.predict(coins.copy(), [box], version="demo", multimask_output=True)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(ask, range(THREADS)))
+    assert len(loads) == 1
+    assert len(encodes) == 1
+
+
+def test_the_next_frame_with_the_same_content_is_not_encoded_again(
+    coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encodes = []
+    encode = backend_module.encode
+    monkeypatch.setattr(
+        backend_module, "encode", lambda *args: (encodes.append(args), encode(*args))[1]
+    )
+    backend = LocalBackend(Settings(device="cpu"))
+    changed = coins.copy()
+    changed[0, 0] += 1
+    box = [Prompt(box_xyxy=(10, 10, 60, 60))]
+    for frame in (coins, coins.copy(), changed, coins):
+        backend.predict(frame, box, version="demo", multimask_output=True)
+    assert len(encodes) == 2
+
+
+def test_without_a_cache_every_call_encodes(
+    coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encodes = []
+    encode = backend_module.encode
+    monkeypatch.setattr(
+        backend_module, "encode", lambda *args: (encodes.append(args), encode(*args))[1]
+    )
+    backend = LocalBackend(Settings(device="cpu", cache_bytes=0))
+    for _ in range(2):
+        backend.predict(
+            coins, [Prompt(box_xyxy=(10, 10, 60, 60))], version="demo", multimask_output=True
+        )
+    assert len(encodes) == 2
+    assert backend.embeddings.nbytes == 0

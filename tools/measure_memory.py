@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Measure the working memory of segmenting many boxes on a large image.
+
+    tools/measure_memory.py --boxes 200 --width 4000 --height 3000
+
+Prints, in MiB by the kernel's own count of resident memory (`/proc/self/status`, so Linux only),
+the peak above what the loaded model takes while the model runs and over the whole call, the
+returned masks, and the working memory: the larger of the two peaks, the masks not counted. Weights are random: their masks cover most of the image, the worst case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import supervision as sv
+import torch
+from numpy.typing import NDArray
+
+from sam2_block.backends.local.backend import LocalBackend
+from sam2_block.backends.local.model import build_model, meta_config
+from sam2_block.backends.local.model_registry import MODELS
+from sam2_block.prompts import prompts_from_boxes
+from sam2_block.segmenter import SegmentOptions, segment_image
+from sam2_block.settings import Settings
+from sam2_block.versions import META_RELEASES
+
+MIB = 1024**2
+
+
+def measure(boxes: int, width: int, height: int, version: str) -> dict[str, float]:
+    """Segment random boxes on a random image and return the figures, in MiB."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
+    size = np.array([width, height])
+    corners = rng.uniform(0, 0.9, (boxes, 2)) * size
+    xyxy = np.hstack([corners, corners + 0.08 * size]).astype(np.float32)
+    detections = sv.Detections(xyxy=xyxy)
+    with tempfile.TemporaryDirectory() as folder:
+        _write_random_checkpoint(version, Path(folder))
+        backend = LocalBackend(Settings(device="cpu", checkpoint_dir=Path(folder)))
+        MODELS.get(version, backend.settings)
+    options = SegmentOptions(version=version)
+    before = _resident("VmRSS")
+    _restart_peak()
+    prompts = [p for p in prompts_from_boxes(detections.xyxy, (height, width), "error") if p]
+    answers = backend.predict(image, prompts, version=version, multimask_output=True)
+    model_peak = _resident("VmHWM") - before  # encoding and decoding: no mask is made yet
+    del answers
+    _restart_peak()
+    segmented = segment_image(backend, image, detections, None, options)
+    peak = _resident("VmHWM") - before
+    masks = _touched(segmented.mask)
+    return {
+        "model_peak": model_peak,
+        "peak": peak,
+        "returned_masks": masks,
+        "working_memory": max(model_peak, peak - masks),
+        "mask_coverage": float(segmented.mask.mean()),
+    }
+
+
+def _restart_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _write_random_checkpoint(version: str, folder: Path) -> None:
+    torch.manual_seed(0)
+    weights = build_model(meta_config(version)).state_dict()
+    torch.save({"model": weights}, folder / META_RELEASES[version].checkpoint_file)
+
+
+def _resident(field: str) -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024 / MIB
+    raise RuntimeError(f"/proc/self/status has no {field}")
+
+
+def _touched(masks: NDArray[np.bool_]) -> float:
+    """Return the pages of the masks that hold a set pixel: the others were never filled in."""
+    pages = masks.reshape(-1)[: masks.size // 4096 * 4096].reshape(-1, 4096)
+    return float(pages.any(axis=1).sum()) * 4096 / MIB
+
+
+def main() -> None:
+    """Print the figures as JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--boxes", type=int, default=200)
+    parser.add_argument("--width", type=int, default=4000)
+    parser.add_argument("--height", type=int, default=3000)
+    parser.add_argument("--version", default="hiera_tiny", choices=sorted(META_RELEASES))
+    args = parser.parse_args()
+    figures = measure(args.boxes, args.width, args.height, args.version)
+    print(json.dumps({name: round(value, 2) for name, value in figures.items()}))
+
+
+if __name__ == "__main__":
+    main()
