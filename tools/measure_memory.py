@@ -3,9 +3,10 @@
 
     tools/measure_memory.py --boxes 200 --width 4000 --height 3000
 
-Prints, in MiB by the kernel's own count of resident memory (`/proc/self/status`, so Linux only),
-the peak above what the loaded model takes while the model runs and over the whole call, the
-returned masks, and the working memory: the larger of the two peaks, the masks not counted. Weights are random: their masks cover most of the image, the worst case.
+Prints, in MiB by the kernel's own count of resident memory (`/proc/self/status`, so Linux only):
+the peak above what the loaded model takes, while the model runs (`model_peak`) and over the whole
+call (`peak`); the returned masks; and the working memory, which is the larger peak without the
+masks. Weights are random: their masks cover most of the image, the worst case.
 """
 
 from __future__ import annotations

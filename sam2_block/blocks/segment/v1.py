@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import supervision as sv
 from pydantic import ConfigDict, Field
@@ -147,10 +147,10 @@ class SegmentManifestV1(WorkflowBlockManifest):
         examples=["hiera_tiny", "sam2.1_hiera_large", "$inputs.sam2_version"],
         json_schema_extra={"always_visible": True},
     )
-    threshold: Selector(kind=[FLOAT_ZERO_TO_ONE_KIND, FLOAT_KIND]) | float = Field(
+    threshold: (
+        Selector(kind=[FLOAT_ZERO_TO_ONE_KIND, FLOAT_KIND]) | Annotated[float, Field(ge=0, le=1)]
+    ) = Field(
         default=0.0,
-        ge=0.0,
-        le=1.0,
         title="Threshold",
         description="Least quality that SAM 2 predicts for a mask, 0 to 1; masks below it are left"
         " out.",
@@ -352,7 +352,8 @@ class SegmentBlockV1(WorkflowBlock):
                 options = SegmentOptions(
                     version=version,
                     threshold=threshold,
-                    multimask_output=bool(multimask_output),
+                    # `null` stands for the default, as the field says of itself.
+                    multimask_output=True if multimask_output is None else multimask_output,
                     class_filter=class_filter,
                     confidence_source=confidence_source,
                     invalid_boxes=invalid_boxes,
