@@ -45,7 +45,7 @@ def class_names(detections: sv.Detections) -> NDArray[Any]:
         return np.asarray(detections.data[CLASS_NAME])
     if detections.class_id is not None:
         return np.array([str(class_id) for class_id in detections.class_id], dtype=np.str_)
-    return np.full(len(detections), "object", dtype=np.str_)
+    return np.array(["object"] * len(detections), dtype=np.str_)
 
 
 def prompt_rows(
@@ -110,6 +110,17 @@ def _column(values: Any) -> NDArray[Any]:
 def _extended(column: NDArray[Any], rows: int, fill: Any = None) -> NDArray[Any]:
     """Append `rows` rows to a column, filled with what stands for nothing in its type."""
     if fill is None:
-        fill = {"f": np.nan, "c": np.nan, "U": "", "S": b"", "O": None}.get(column.dtype.kind, 0)
+        fill = _nothing(column)
     tail = np.full((rows, *column.shape[1:]), fill, dtype=column.dtype)
     return np.concatenate([column, tail])
+
+
+def _nothing(column: NDArray[Any]) -> Any:
+    """Return what stands for nothing among the values of a column.
+
+    Text is empty text also in a column of objects: so the engine pads the names of keypoints.
+    """
+    if column.dtype.kind == "O":
+        is_text = column.size > 0 and all(isinstance(value, str) for value in column.flat)
+        return "" if is_text else None
+    return {"f": np.nan, "c": np.nan, "U": "", "S": b""}.get(column.dtype.kind, 0)

@@ -26,7 +26,8 @@ def find_checkpoint(version: str, settings: Settings) -> Path | None:
     """
     version = check_version(version)
     if version == DEMO:
-        return Path(str(resources.files("sam2_block") / "weights" / DEMO_FILE))
+        path = Path(str(resources.files("sam2_block") / "weights" / DEMO_FILE))
+        return path if path.is_file() else None
     release = META_RELEASES[version]
     if settings.checkpoint_dir is not None:
         path = settings.checkpoint_dir / release.checkpoint_file
@@ -52,6 +53,11 @@ def fetch_checkpoint(version: str, settings: Settings) -> Path:
     found = find_checkpoint(version, settings)
     if found is not None:
         return found
+    if version == DEMO:
+        raise CheckpointNotFoundError(
+            f"version demo: the file weights/{DEMO_FILE} is missing from the installed package;"
+            " install sam2-block again."
+        )
     release = META_RELEASES[version]
     from huggingface_hub import hf_hub_download
 

@@ -107,6 +107,7 @@ class SegmentManifestV1(WorkflowBlockManifest):
         protected_namespaces=(),
     )
 
+    # In each union the literal form comes first: the engine shows the first part's error.
     type: Literal["sam2_block/segment@v1"]
     images: Selector(kind=[IMAGE_KIND]) = ImageInputField
     boxes: (
@@ -126,7 +127,7 @@ class SegmentManifestV1(WorkflowBlockManifest):
         examples=["$steps.object_detection_model.predictions"],
         json_schema_extra={"always_visible": True},
     )
-    points: Selector(kind=[LABELED_POINTS_KIND, LIST_OF_VALUES_KIND]) | list[Any] | None = Field(
+    points: list[Any] | Selector(kind=[LABELED_POINTS_KIND, LIST_OF_VALUES_KIND]) | None = Field(
         default=None,
         title="Points",
         description="Points in absolute pixels: one flat list for one object, or a list of lists,"
@@ -139,7 +140,7 @@ class SegmentManifestV1(WorkflowBlockManifest):
         ],
         json_schema_extra={"always_visible": True},
     )
-    version: Selector(kind=[STRING_KIND]) | VersionName = Field(
+    version: VersionName | Selector(kind=[STRING_KIND]) = Field(
         default=DEFAULT,
         title="Version",
         description="The model: `demo` (built in, for demos and tests only), SAM 2 (`hiera_tiny` to"
@@ -147,8 +148,8 @@ class SegmentManifestV1(WorkflowBlockManifest):
         examples=["hiera_tiny", "sam2.1_hiera_large", "$inputs.sam2_version"],
         json_schema_extra={"always_visible": True},
     )
-    threshold: (
-        Selector(kind=[FLOAT_ZERO_TO_ONE_KIND, FLOAT_KIND]) | Annotated[float, Field(ge=0, le=1)]
+    threshold: Annotated[float, Field(ge=0, le=1)] | Selector(
+        kind=[FLOAT_ZERO_TO_ONE_KIND, FLOAT_KIND]
     ) = Field(
         default=0.0,
         title="Threshold",
@@ -156,14 +157,14 @@ class SegmentManifestV1(WorkflowBlockManifest):
         " out.",
         examples=[0.3, "$inputs.threshold"],
     )
-    multimask_output: Selector(kind=[BOOLEAN_KIND]) | bool | None = Field(
+    multimask_output: bool | Selector(kind=[BOOLEAN_KIND]) | None = Field(
         default=True,
         title="Multimask Output",
         description="Let SAM 2 propose three masks for each prompt and take the best of them."
         " Recommended for ambiguous prompts, such as a single point.",
         examples=[True, "$inputs.multimask_output"],
     )
-    class_filter: Selector(kind=[LIST_OF_VALUES_KIND]) | list[str] | None = Field(
+    class_filter: list[str] | Selector(kind=[LIST_OF_VALUES_KIND]) | None = Field(
         default=None,
         title="Class Filter",
         description="Names of the classes to segment; boxes of other classes are dropped. Without"

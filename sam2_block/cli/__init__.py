@@ -1,0 +1,50 @@
+"""The command `sam2-block`: model weights, and workflows on images.
+
+Whatever is heavy (the engine, torch) is imported by the command that needs it, when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from sam2_block._version import __version__
+from sam2_block.cli import models, run
+from sam2_block.cli.console import package_warnings_shown, say
+from sam2_block.errors import Sam2BlockError
+
+OK, FAILED, INTERRUPTED = 0, 1, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: Arguments after the command's name; by default those of the process.
+
+    Returns:
+        Exit status: 0 when all went well, 1 when something failed and was said on stderr.
+        Arguments that make no sense end the process with status 2.
+    """
+    arguments = make_parser().parse_args(argv)
+    with package_warnings_shown():
+        try:
+            return OK if arguments.command(arguments) else FAILED
+        except Sam2BlockError as error:
+            say(str(error))
+            return FAILED
+        except KeyboardInterrupt:
+            say("interrupted")
+            return INTERRUPTED
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command."""
+    parser = argparse.ArgumentParser(
+        prog="sam2-block", description="SAM 2 in Roboflow Workflows: model weights and test runs."
+    )
+    parser.add_argument("--version", action="version", version=f"sam2-block {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    models.add_parser(commands)
+    run.add_parser(commands)
+    return parser

@@ -1,0 +1,141 @@
+"""Write what a workflow returns: images as PNG, everything else as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import supervision as sv
+
+from sam2_block.cli.console import redact
+from sam2_block.detections import RLE_MASK
+from sam2_block.errors import InputError
+
+
+class ResultWriter:
+    """Writes the results of any number of images into one folder.
+
+    Files of earlier runs are replaced; two files of this run never share a name.
+
+    Args:
+        folder: Made if it is not there.
+
+    Raises:
+        InputError: The folder cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._taken: set[str] = set()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--output {folder}: cannot be made ({error.strerror}).") from error
+
+    def write(self, image_path: Path, outputs: dict[str, Any]) -> list[Path]:
+        """Write the outputs of one image.
+
+        Args:
+            image_path: The image that went in; its name without suffix starts each file's name.
+            outputs: Values of the workflow's outputs, by name.
+
+        Returns:
+            The files: PNG images in the order of the outputs, then the JSON file, in which an
+            image stands as the name of its file.
+        """
+        json_path = self._reserve(image_path.stem, ".json")
+        written: list[Path] = []
+        document = {
+            "image": str(image_path),
+            "outputs": self._plain(outputs, [json_path.stem], written),
+        }
+        json_path.write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
+        return [*written, json_path]
+
+    def _plain(self, value: Any, place: list[str], written: list[Path]) -> Any:
+        """Turn a value into what JSON can hold, writing the images in it.
+
+        Args:
+            value: An output, or a part of one.
+            place: The image's name, the output's name and the keys down to the value.
+            written: Image files are added to it.
+        """
+        from roboflow_workflows.execution_engine.entities.base import WorkflowImageData
+
+        if isinstance(value, WorkflowImageData):
+            path = self._reserve("_".join(place), ".png")
+            _write_png(path, value.numpy_image)
+            written.append(path)
+            return path.name
+        if isinstance(value, sv.Detections):
+            value = _serialised(value)
+        if isinstance(value, dict):
+            return {
+                str(key): self._plain(item, [*place, str(key)], written)
+                for key, item in value.items()
+            }
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return [
+                self._plain(item, [*place, str(index)], written) for index, item in enumerate(value)
+            ]
+        if isinstance(value, np.ndarray):
+            return self._plain(value.tolist(), place, written)
+        if callable(getattr(value, "model_dump", None)):
+            return self._plain(value.model_dump(), place, written)
+        return _scalar(value)
+
+    def _reserve(self, name: str, suffix: str) -> Path:
+        """Return a path in the folder that this run has not used; names cannot leave the folder."""
+        safe = re.sub(r"[^\w.-]", "_", name)
+        for candidate in _numbered(safe):
+            # Some file systems do not tell upper from lower case.
+            if (file := candidate + suffix).lower() not in self._taken:
+                self._taken.add(file.lower())
+                return self._folder / file
+        raise AssertionError("there is always a next number")
+
+
+def _numbered(name: str) -> Iterable[str]:
+    yield name
+    number = 2
+    while True:
+        yield f"{name}-{number}"
+        number += 1
+
+
+def _serialised(detections: sv.Detections) -> Any:
+    """Return detections as the engine's own answers hold them; RLE masks lose nothing."""
+    from roboflow_workflows.core_steps.common.serializers import (
+        serialise_rle_sv_detections,
+        serialise_sv_detections,
+    )
+
+    if RLE_MASK in detections.data:
+        return serialise_rle_sv_detections(detections)
+    return serialise_sv_detections(detections)
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no number for it
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return redact(value.isoformat() if isinstance(value, date) else str(value))
+
+
+def _write_png(path: Path, pixels: Any) -> None:
+    import cv2
+
+    # Through memory: OpenCV's own `imwrite` reports a full disk or a missing permission as False.
+    encoded, content = cv2.imencode(".png", pixels)
+    if not encoded:
+        raise InputError(f"an image of shape {pixels.shape} cannot be written as PNG.")
+    path.write_bytes(content.tobytes())

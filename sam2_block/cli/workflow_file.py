@@ -1,0 +1,96 @@
+"""A workflow definition on disk, and what the command has to know of its inputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sam2_block.errors import InputError
+
+IMAGE_INPUT_TYPES = ("WorkflowImage", "InferenceImage")
+
+
+@dataclass(frozen=True)
+class WorkflowFile:
+    """A definition as the engine takes it.
+
+    Attributes:
+        path: The file it was read from.
+        definition: The parsed JSON; whether it makes sense is for the engine to say.
+    """
+
+    path: Path
+    definition: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> WorkflowFile:
+        """Read a definition.
+
+        Raises:
+            InputError: There is no such file, or it does not hold a JSON object.
+        """
+        try:
+            definition = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+        except ValueError as error:
+            raise InputError(f"{path}: expected a workflow definition in JSON; {error}.") from error
+        if not isinstance(definition, dict):
+            raise InputError(
+                f"{path}: expected a workflow definition, a JSON object with inputs, steps and"
+                f" outputs; got {type(definition).__name__}."
+            )
+        return cls(path, definition)
+
+    def image_input(self) -> str:
+        """Return the name of the one input that takes the images.
+
+        Raises:
+            InputError: There is none, or more than one.
+        """
+        names = [
+            str(an_input.get("name"))
+            for an_input in self._inputs()
+            if an_input.get("type") in IMAGE_INPUT_TYPES
+        ]
+        if len(names) == 1:
+            return names[0]
+        if not names:
+            raise InputError(
+                f"{self.path}: the workflow has no image input; expected one input of type"
+                " WorkflowImage."
+            )
+        raise InputError(
+            f"{self.path}: the workflow has {len(names)} image inputs ({', '.join(names)});"
+            " `sam2-block run` takes workflows with one."
+        )
+
+    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Refuse parameters that the workflow would silently ignore.
+
+        Raises:
+            InputError: A name is not that of a parameter of the workflow.
+        """
+        known = [
+            str(an_input.get("name"))
+            for an_input in self._inputs()
+            if an_input.get("type") not in IMAGE_INPUT_TYPES
+        ]
+        for name in parameters:
+            if name not in known:
+                raise InputError(
+                    f"--param {name}: the workflow has no such parameter;"
+                    f" it has {', '.join(known) or 'none'}."
+                )
+
+    def _inputs(self) -> list[dict[str, Any]]:
+        inputs = self.definition.get("inputs")
+        if not isinstance(inputs, list):
+            raise InputError(
+                f"{self.path}: expected a workflow definition, with `inputs`, `steps` and"
+                " `outputs`; it has no list `inputs`."
+            )
+        return [an_input for an_input in inputs if isinstance(an_input, dict)]

@@ -1,0 +1,407 @@
+"""`sam2-block run`, with the real engine and a fake model."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import supervision as sv
+from pycocotools import mask as coco_mask
+
+from sam2_block.cli import engine, main
+from sam2_block.cli.detection_tables import detection_tables
+from tests.cli.conftest import PREDICTIONS, output, segment, workflow
+
+Write = Callable[..., str]
+Capture = pytest.CaptureFixture[str]
+
+MASK_VISUALIZATION = {
+    "type": "roboflow_core/mask_visualization@v1",
+    "name": "masks",
+    "image": "$inputs.image",
+    "predictions": "$steps.sam.predictions",
+}
+WITH_IMAGE = workflow(
+    segment(),
+    MASK_VISUALIZATION,
+    outputs=[
+        PREDICTIONS,
+        output("scores", "$steps.sam.scores"),
+        output("annotated", "$steps.masks.image"),
+    ],
+)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(), parse_constant=pytest.fail)
+
+
+def test_table_png_and_json(
+    workflow_file: Write, image_file: Write, tmp_path: Path, capsys: Capture
+) -> None:
+    photo, folder = image_file(width=80, height=60), tmp_path / "results" / "today"
+    arguments = ["run", workflow_file(WITH_IMAGE), "--image", photo, "--output", str(folder)]
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+
+    lines = out.splitlines()
+    assert lines[0].startswith(photo)
+    assert lines[1] == "predictions: 1 detection"
+    assert lines[2].split() == (
+        ["#", "class", "confidence", "sam2_score", "left", "top", "right", "bottom", "mask", "px"]
+    )
+    assert lines[3].split() == ["0", "foreground", "0.900", "0.900", "15", "5", "25", "15", "121"]
+    assert lines[4:] == [
+        f"wrote {folder / 'photo_annotated.png'}",
+        f"wrote {folder / 'photo.json'}",
+    ]
+    assert f"[1/1] {photo}" in err
+
+    before, after = cv2.imread(photo), cv2.imread(str(folder / "photo_annotated.png"))
+    changed = (before != after).any(axis=2)
+    assert after.shape == (60, 80, 3)
+    # PNG is lossless: what is outside the mask is as it was, to the bit.
+    assert changed[5:16, 15:26].all()
+    assert changed.sum() == 121
+
+    document = read_json(folder / "photo.json")
+    assert document["image"] == photo
+    assert document["outputs"]["annotated"] == "photo_annotated.png"
+    assert document["outputs"]["scores"] == pytest.approx([0.9])
+    predictions = document["outputs"]["predictions"]
+    assert predictions["image"] == {"width": 80, "height": 60}
+    (row,) = predictions["predictions"]
+    mask = coco_mask.decode(row["rle_mask"]).astype(bool)
+    assert row["class"] == "foreground"
+    assert mask.shape == (60, 80)
+    assert mask[5:16, 15:26].all()
+    assert mask.sum() == 121
+
+
+def test_a_bad_image_costs_its_own_results_only(
+    workflow_file: Write, image_file: Write, tmp_path: Path, capsys: Capture
+) -> None:
+    """The point of the workflow lies outside the image that is 15 pixels wide."""
+    image_file("photos/a.png")
+    image_file("photos/small.png", width=15)
+    (tmp_path / "photos" / "text.png").write_text("no image")
+    (tmp_path / "photos" / "nothing.jpg").touch()
+    (tmp_path / "photos" / "notes.txt").write_text("not asked for")
+    (tmp_path / "empty").mkdir()
+    image_file("z.png")
+    paths = [str(tmp_path / name) for name in ("photos", "absent.png", "empty", "z.png")]
+    folder = tmp_path / "results"
+    status = main(
+        ["run", workflow_file(workflow(segment())), "--output", str(folder), "--image", *paths]
+    )
+    assert status == 1
+    assert sorted(path.name for path in folder.iterdir()) == ["a.json", "z.json"]
+    failures = [
+        line.removeprefix(f"sam2-block: failed: {tmp_path}{os.sep}")
+        for line in capsys.readouterr().err.splitlines()
+        if "failed: " in line
+    ]
+    assert failures == [
+        f"photos{os.sep}nothing.jpg: is not an image that OpenCV can read.",
+        f"photos{os.sep}small.png: image 0: points: object 0, point 0: (20, 10) lies outside the"
+        " image (15 wide, 60 high); expected absolute pixels, 0 <= x < 15 and 0 <= y < 60.",
+        f"photos{os.sep}text.png: is not an image that OpenCV can read.",
+        "absent.png: cannot be read (No such file or directory).",
+        "empty: no image in this folder (looked for .bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp).",
+    ]
+
+
+def test_images_of_one_name_keep_their_own_results(
+    workflow_file: Write, image_file: Write, tmp_path: Path
+) -> None:
+    images = [image_file("a/x.png", width=80), image_file("b/x.png", width=70)]
+    definition = workflow_file(WITH_IMAGE)
+    for _ in range(2):  # a second run replaces the results of the first
+        assert main(["run", definition, "--output", str(tmp_path / "o"), "--image", *images]) == 0
+    documents = [read_json(tmp_path / "o" / name) for name in ("x.json", "x-2.json")]
+    assert [document["image"] for document in documents] == images
+    for document, width in zip(documents, (80, 70), strict=True):
+        picture = cv2.imread(str(tmp_path / "o" / document["outputs"]["annotated"]))
+        assert picture.shape[1] == width
+    assert len(list((tmp_path / "o").iterdir())) == 4
+
+
+def test_images_inside_lists_are_written(
+    workflow_file: Write, image_file: Write, tmp_path: Path, capsys: Capture
+) -> None:
+    crops = {
+        "type": "roboflow_core/dynamic_crop@v1",
+        "name": "crop",
+        "images": "$inputs.image",
+        "predictions": "$steps.sam.predictions",
+    }
+    definition = workflow(
+        segment(points=[[[20, 10]], [[60, 40]]]),
+        crops,
+        outputs=[output("crops", "$steps.crop.crops"), output("../up", "$steps.crop.predictions")],
+    )
+    folder = tmp_path / "o"
+    arguments = ["run", workflow_file(definition), "--output", str(folder)]
+    assert main([*arguments, "--image", image_file()]) == 0
+    outputs = read_json(folder / "photo.json")["outputs"]
+    assert outputs["crops"] == ["photo_crops_0.png", "photo_crops_1.png"]
+    for name in outputs["crops"]:
+        # `dynamic_crop` cuts from the first set pixel up to, and without, the last.
+        assert cv2.imread(str(folder / name)).shape == (10, 10, 3)
+    assert [len(crop["predictions"]) for crop in outputs["../up"]] == [1, 1]
+    assert "../up[1]: 1 detection" in capsys.readouterr().out
+
+
+def test_parameters_are_json_or_text(
+    workflow_file: Write, image_file: Write, tmp_path: Path
+) -> None:
+    names = ["points", "text", "number", "flag"]
+    definition = workflow(
+        segment(points="$inputs.points"),
+        inputs=[{"type": "WorkflowParameter", "name": name} for name in names],
+        outputs=[PREDICTIONS, *(output(name, f"$inputs.{name}") for name in names[1:])],
+    )
+    arguments = ["run", workflow_file(definition), "--image", image_file()]
+    arguments += ["--output", str(tmp_path / "o"), "--param", "points=[[[20, 10]], [[60, 40]]]"]
+    arguments += ["--param", "text=a=b", "--param", "number=0.5", "--param", "flag=true"]
+    assert main(arguments) == 0
+    outputs = read_json(tmp_path / "o" / "photo.json")["outputs"]
+    assert len(outputs["predictions"]["predictions"]) == 2
+    assert [outputs[name] for name in names[1:]] == ["a=b", 0.5, True]
+
+
+NO_INPUT = {**workflow(segment()), "inputs": []}
+TWO_INPUTS = workflow(segment(), inputs=[{"type": "InferenceImage", "name": "other"}])
+PYTHON_BLOCK = {
+    "type": "DynamicBlockDefinition",
+    "manifest": {"type": "ManifestDescription", "block_type": "Broken", "inputs": {}},
+    "code": {"type": "PythonCode", "run_function_code": "def run(self:\n    return {}"},
+}
+
+
+@pytest.mark.parametrize(
+    ("definition", "says"),
+    [
+        # The workflow file.
+        (None, ["cannot be read (No such file or directory)"]),
+        ([], ["expected a workflow definition", "got list"]),
+        ({}, ["expected a workflow definition", "no list `inputs`"]),
+        (NO_INPUT, ["the workflow has no image input"]),
+        (TWO_INPUTS, ["the workflow has 2 image inputs (image, other)"]),
+        # What the engine says of its steps, and where.
+        (
+            workflow(segment(points=None)),
+            ["does not compile", "\n  step 'sam' (sam2_block/segment@v1): nothing to segment"],
+        ),
+        (
+            workflow(segment(version="huge")),
+            [
+                "\n  step 'sam' (sam2_block/segment@v1), version: should be a selector",
+                "\n  step 'sam' (sam2_block/segment@v1), version: Input should be 'demo'",
+            ],
+        ),
+        (
+            workflow(segment(type="sam2_block/segments@v1")),
+            ["no type 'sam2_block/segments@v1' here; did you mean sam2_block/segment@v1"],
+        ),
+        (
+            workflow(segment(boxes="$steps.nothing.predictions")),
+            ["\n  step 'sam' (sam2_block/segment@v1), boxes: Invalid reference to $steps.nothing"],
+        ),
+        (workflow(segment(), segment()), ["duplicated input steps names"]),
+        ({**workflow(segment()), "version": "9.0"}, ["requested Execution Engine in version"]),
+        ({**workflow(segment()), "outputs": 5}, ["\n  outputs: Input should be a valid list"]),
+        (
+            {**workflow(segment()), "dynamic_blocks_definitions": [PYTHON_BLOCK]},
+            ["SyntaxError: '(' was never closed", "\n  in the Python block 'Broken', line 1"],
+        ),
+    ],
+)
+def test_a_workflow_that_cannot_run(
+    definition: Any,
+    says: list[str],
+    workflow_file: Write,
+    image_file: Write,
+    tmp_path: Path,
+    capsys: Capture,
+) -> None:
+    path = str(tmp_path / "absent.json") if definition is None else workflow_file(definition)
+    assert main(["run", path, "--image", image_file(), "--output", str(tmp_path / "o")]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    for text in says:
+        assert text in err
+    assert "Traceback" not in err
+    assert max(map(len, err.splitlines())) < 800
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--param", "pints=1"], "--param pints: the workflow has no such parameter; it has none."),
+        (["--param", "image=1"], "--param image: the workflow has no such parameter"),
+        (["--output", __file__], f"--output {__file__}: cannot be made (File exists)."),
+    ],
+)
+def test_a_request_that_cannot_run(
+    arguments: list[str], says: str, workflow_file: Write, image_file: Write, capsys: Capture
+) -> None:
+    path = workflow_file(workflow(segment()))
+    assert main(["run", path, "--image", image_file(), *arguments]) == 1
+    assert f"sam2-block: {says}" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_json(image_file: Write, capsys: Capture) -> None:
+    photo = image_file()
+    assert main(["run", __file__, "--image", photo]) == 1
+    assert f"{__file__}: expected a workflow definition in JSON; " in capsys.readouterr().err
+    assert main(["run", photo, "--image", photo]) == 1
+    assert f"{photo}: expected a workflow definition in JSON; " in capsys.readouterr().err
+
+
+def test_the_key_is_in_no_output(
+    workflow_file: Write,
+    image_file: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
+    monkeypatch.setenv("ROBOFLOW_API_KEY", "k3y-of-the-operator")
+    definition = workflow(
+        segment(points="$inputs.points"),
+        inputs=[{"type": "WorkflowParameter", "name": name} for name in ("points", "note")],
+        outputs=[PREDICTIONS, output("note", "$inputs.note")],
+    )
+    arguments = ["run", workflow_file(definition), "--image", image_file()]
+    arguments += ["--output", str(tmp_path / "o"), "--param", "note=by k3y-of-the-operator"]
+    bad_points = 'points=[[1, "k3y-of-the-operator"]]'  # the block's error quotes them
+    assert main([*arguments, "--param", bad_points]) == 1
+    assert "expected y to be a finite number; got '***'" in capsys.readouterr().err
+    assert main([*arguments, "--param", "points=[[20, 10]]"]) == 0
+    written = (tmp_path / "o" / "photo.json").read_text()
+    assert "k3y-of-the-operator" not in written + capsys.readouterr().out
+    assert json.loads(written)["outputs"]["note"] == "by ***"
+
+
+def test_a_parameter_that_its_step_cannot_take(
+    workflow_file: Write, image_file: Write, capsys: Capture
+) -> None:
+    definition = workflow(
+        segment(version="$inputs.version"),
+        inputs=[{"type": "WorkflowParameter", "name": "version"}],
+    )
+    photo = image_file()
+    assert main(["run", workflow_file(definition), "--image", photo, "--param", "version=xl"]) == 1
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "failed: /" in line)
+    assert "step sam regarding property version" in line
+    assert line.endswith("'sam2.1_hiera_b_plus' or 'sam2.1_hiera_large'")
+
+
+def test_long_tables_are_capped() -> None:
+    detections = sv.Detections(
+        xyxy=np.tile([0.0, 1.0, 20.0, 300.0], (7, 1)),
+        confidence=np.array([0.5, np.nan, *[1] * 5]),
+        tracker_id=np.arange(10, 17),
+        data={"class_name": np.array(["a coin", *["cat"] * 6])},
+    )
+    lines = detection_tables({"boxes": detections}, max_rows=5)
+    assert lines == [
+        "boxes: 7 detections",
+        "  #  class   track  confidence  left  top  right  bottom",
+        "  0  a coin     10       0.500     0    1     20     300",
+        "  1  cat        11           -     0    1     20     300",
+        "  2  cat        12       1.000     0    1     20     300",
+        "  3  cat        13       1.000     0    1     20     300",
+        "  4  cat        14       1.000     0    1     20     300",
+        "  ... and 2 more",
+    ]
+
+
+def test_no_detections_is_no_table() -> None:
+    assert detection_tables({"found": sv.Detections.empty(), "count": 0}) == ["found: 0 detections"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, "sam2_block"),
+        ("", "sam2_block"),
+        ("sam2_block", "sam2_block"),
+        ("other, sam2_block", "other,sam2_block"),  # the engine does not strip the names
+        ("other", "other,sam2_block"),
+    ],
+)
+def test_the_plugin_is_registered_beside_others(
+    before: str | None, after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WORKFLOWS_PLUGINS", raising=False)
+    if before is not None:
+        monkeypatch.setenv("WORKFLOWS_PLUGINS", before)
+    engine.register_plugin()
+    assert os.environ["WORKFLOWS_PLUGINS"] == after
+
+
+ROBOFLOW_MODEL = {
+    "type": "roboflow_core/roboflow_object_detection_model@v2",
+    "name": "model",
+    "images": "$inputs.image",
+    "model_id": "yolov8n-640",
+}
+
+
+def test_a_roboflow_model_without_inference(
+    workflow_file: Write, image_file: Write, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "inference" else find_spec(name, *rest),
+    )
+    path = workflow_file(workflow(ROBOFLOW_MODEL, outputs=[]))
+    assert main(["run", path, "--image", image_file()]) == 1
+    assert "pip install 'sam2-block[inference]'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_says_nothing_but_its_own(
+    workflow_file: Write, image_file: Write, tmp_path: Path
+) -> None:
+    """No plugin is named in the environment, and no chatter of the engine comes through."""
+    definition = workflow(
+        {
+            "type": "roboflow_core/convert_grayscale@v1",
+            "name": "grey",
+            "image": "$inputs.image",
+        },
+        segment(points="$inputs.points"),
+        inputs=[{"type": "WorkflowParameter", "name": "points", "default_value": [[900, 900]]}],
+        outputs=[PREDICTIONS, output("grey", "$steps.grey.image")],
+    )
+    environment = {
+        name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")
+    }
+    arguments = ["run", workflow_file(definition), "--image", image_file()]
+    done = subprocess.run(
+        [sys.executable, "-m", "sam2_block", *arguments, "--output", str(tmp_path / "o")],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+    )
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert [line for line in lines if not line.startswith("sam2-block: ")] == []
+    assert "(900, 900) lies outside the image" in lines[-2]
+    assert lines[-1] == "sam2-block: 1 of 1 images failed"
+    assert done.returncode == 1

@@ -1,0 +1,191 @@
+"""Every example, on the real engine; with the demo checkpoint wherever it segments."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+from pycocotools import mask as coco_mask
+from roboflow_workflows.execution_engine.core import ExecutionEngine
+
+from sam2_block.backends.fake import FakeBackend
+from sam2_block.backends.local import backend as local_backend
+from sam2_block.backends.local.backend import shared_backend
+from sam2_block.cli import main, make_parser
+from sam2_block.settings import Settings
+from tests.examples.conftest import EXAMPLES, best_ious, needs_demo_weights, read_example
+
+WORKFLOWS = sorted(path.name for path in EXAMPLES.glob("*.json"))
+README = (EXAMPLES / "README.md").read_text()
+COMMANDS = re.findall(r"`((?:sam2-block|python) [^`]*)`|^    (python .*)$", README, re.MULTILINE)
+
+
+def run(name: str, image: np.ndarray, backend: Any = None, **parameters: Any) -> dict[str, Any]:
+    """Run an example.
+
+    With another backend than that of the initializers, the step takes it as a parameter; the
+    engine takes such a parameter over the initializer even where it has cached the definition.
+    """
+    init_parameters = {} if backend is None else {"sam2_block.backend": backend}
+    engine = ExecutionEngine.init(read_example(name), init_parameters=init_parameters)
+    (result,) = engine.run(runtime_parameters={"image": [image], **parameters})
+    outputs: dict[str, Any] = result
+    return outputs
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_compiles(name: str) -> None:
+    definition = read_example(name)
+    assert list(definition)[:2] == ["version", "inputs"]
+    # The one parameter that the engine itself does not have; nothing is run.
+    ExecutionEngine.init(definition, init_parameters={"workflows_core.model_manager": object()})
+    (version,) = (one for one in definition["inputs"] if one["name"] == "version")
+    assert version["default_value"] == "demo"
+    segments = [s for s in definition["steps"] if s["type"] == "sam2_block/segment@v1"]
+    assert segments
+    assert {step["version"] for step in segments} == {"$inputs.version"}
+
+
+def test_the_detector_finds_the_coins(coins: np.ndarray, true_coins: np.ndarray) -> None:
+    """The fake model fills each box, so that its masks are the boxes."""
+    rows = run("detect_then_segment.json", coins, FakeBackend())["predictions"]
+    assert len(rows) == 24
+    assert set(rows["class_name"]) == {"coin"}
+    true_boxes = np.zeros_like(true_coins)
+    for box, mask in zip(true_boxes, true_coins, strict=True):
+        ys, xs = np.nonzero(mask)
+        box[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1] = True
+    ious = best_ious(true_boxes, rows.mask)
+    assert ious.mean() > 0.95
+    assert ious.min() > 0.9
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (40, 300, 3), (303, 384, 3)])
+def test_the_detector_finds_nothing_where_nothing_is(shape: tuple[int, ...]) -> None:
+    outputs = run("detect_then_segment.json", np.zeros(shape, np.uint8), FakeBackend())
+    assert len(outputs["predictions"]) == 0
+    assert outputs["scores"] == []
+
+
+@needs_demo_weights
+def test_demo(tmp_path: Path, true_coins: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    """What `scripts/demo` runs: the photo in, the table, the PNG and the JSON out."""
+    photo = save_photo("coins", tmp_path / "coins.png")
+    workflow = str(EXAMPLES / "detect_then_segment.json")
+    assert main(["run", workflow, "--image", photo, "--output", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "predictions: 24 detections" in out
+    assert len(re.findall(r"^ +\d+  coin ", out, re.MULTILINE)) == 24
+
+    before, after = cv2.imread(photo), cv2.imread(str(tmp_path / "coins_annotated.png"))
+    assert after.shape == before.shape == (303, 384, 3)
+    is_coin = true_coins.any(axis=0)
+    changed = (before != after).any(axis=2)
+    assert changed[is_coin].mean() > 0.9
+    assert changed[~is_coin].mean() < 0.1
+
+    outputs = json.loads((tmp_path / "coins.json").read_text())["outputs"]
+    rows = outputs["predictions"]["predictions"]
+    masks = np.array([coco_mask.decode(row["rle_mask"]) for row in rows], dtype=bool)
+    assert masks.shape == (24, 303, 384)
+    assert best_ious(true_coins, masks).mean() > 0.85  # filling the boxes gives 0.78
+    assert len(outputs["scores"]) == 24
+    assert outputs["annotated"] == "coins_annotated.png"
+
+
+@needs_demo_weights
+def test_points_only(coins: np.ndarray) -> None:
+    outputs = run("points_only.json", coins)
+    rows = outputs["predictions"]
+    points = read_example("points_only.json")["inputs"][1]["default_value"]
+    assert set(rows["class_name"]) == {"foreground"}
+    assert outputs["annotated"].numpy_image.shape == (303, 384, 3)
+    assert len(rows) == len(points) == 3
+    for mask, object_points in zip(rows.mask, points, strict=True):
+        assert all(mask[y, x] for x, y in object_points)
+        assert 200 < mask.sum() < 20_000  # a coin or some; not a speck, and not the photo
+
+
+@needs_demo_weights
+def test_two_steps_encode_the_image_once(
+    coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = []
+    encode = local_backend.encode
+    monkeypatch.setattr(
+        local_backend, "encode", lambda *args: encoded.append(args[2]) or encode(*args)
+    )
+    shared_backend(Settings.from_environment()).embeddings.clear()
+    outputs = run("two_steps_one_image.json", coins)
+    assert len(encoded) == 1
+    by_point, by_box = outputs["by_point"], outputs["by_box"]
+    assert len(by_point) == len(by_box) == 3
+    assert by_box["prompt_detection_id"].tolist() == by_point["detection_id"].tolist()
+    assert (outputs["by_box_shown"].numpy_image != coins).any()
+
+
+@needs_demo_weights
+def test_engine_script(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(EXAMPLES / "engine_script.py"))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 24
+    for line in lines:
+        assert re.fullmatch(r"coin: box \[(\d+, ){3}\d+\], \d+ px, score 0\.\d\d", line)
+
+
+@needs_demo_weights
+def test_library_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / "library_script.py"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:2]] == ["face", "helmet"]
+    assert all(int(line.split()[1]) > 1000 for line in lines[:2])
+    picture = cv2.imread(str(tmp_path / "output" / "library_script.png"))
+    changed = (picture[..., ::-1] != skimage.data.astronaut()).any(axis=2)
+    assert picture.shape == (512, 512, 3)
+    assert changed[130, 225]  # the nose
+    assert not changed[250, 60]  # the flag
+
+
+def save_photo(name: str, path: Path) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["save_photo.py", name, str(path)])
+        runpy.run_path(str(EXAMPLES / "save_photo.py"))
+    return str(path)
+
+
+def test_saved_photos_keep_their_colours(tmp_path: Path) -> None:
+    path = save_photo("astronaut", tmp_path / "new" / "astronaut.png")
+    assert (cv2.imread(path)[..., ::-1] == skimage.data.astronaut()).all()
+
+
+def test_the_readme_lists_every_example() -> None:
+    listed = re.findall(r"^\| `([^`]+)` \|", README, re.MULTILINE)
+    files = {path.name for path in EXAMPLES.iterdir() if path.suffix in (".json", ".py")}
+    assert len(listed) == len(set(listed))
+    assert set(listed) == files
+
+
+@pytest.mark.parametrize("command", [a or b for a, b in COMMANDS])
+def test_the_readme_commands_parse(command: str) -> None:
+    program, *arguments = shlex.split(command)
+    if program == "sam2-block":
+        parsed = make_parser().parse_args(arguments)
+        if arguments[0] == "run":
+            definition = read_example(parsed.workflow.name)
+            names = {one["name"] for one in definition["inputs"]}
+            assert {name for name, _ in parsed.param} <= names
+            assert f"examples/save_photo.py {parsed.image[0].stem} {parsed.image[0]}" in README
+    else:
+        assert (EXAMPLES.parent / arguments[0]).is_file()
