@@ -62,7 +62,7 @@ def prompt_rows(
         Rows without masks, with `class_name`, `class_id`, `prompt_detection_id` and a new
         `detection_id`; `confidence` is the detector's, NaN where it gave none. A point's object is
         of class `foreground`, has an empty `prompt_detection_id`, is untracked (-1) where others
-        are tracked, and has NaN, 0, False or nothing in further columns.
+        are tracked, and has NaN, 0, False, empty text or None in further columns.
     """
     boxes = sv.Detections.empty() if detections is None else detections
     count, point_objects = len(boxes), len(point_boxes_xyxy)
@@ -121,6 +121,6 @@ def _nothing(column: NDArray[Any]) -> Any:
     Text is empty text also in a column of objects: so the engine pads the names of keypoints.
     """
     if column.dtype.kind == "O":
-        is_text = column.size > 0 and all(isinstance(value, str) for value in column.flat)
-        return "" if is_text else None
-    return {"f": np.nan, "c": np.nan, "U": "", "S": b""}.get(column.dtype.kind, 0)
+        return "" if all(isinstance(value, str) for value in column.flat) else None
+    by_kind = {"f": np.nan, "c": np.nan, "U": "", "S": b"", "M": np.datetime64("NaT")}
+    return by_kind.get(column.dtype.kind, 0)

@@ -129,12 +129,16 @@ def parse_point_objects(value: Any) -> list[list[LabeledPoint]]:
     Raises:
         PromptError: A point or a list is malformed; the message names it by its index.
     """
-    if value is None:
+    value = _as_list(value)
+    if value is None or value == []:
         return []
-    if not _is_sequence(value):
+    if not isinstance(value, list):
         raise PromptError(f"points: expected a list; got {_shown(value)}.")
-    if len(value) == 0:
-        return []
+    if not any(isinstance(item, (dict, list)) for item in value):
+        raise PromptError(
+            f"points: expected a list of points; got {_shown(value)}. One point is a list in the"
+            " list: [[x, y]]."
+        )
     if not any(_is_point_list(item) for item in value):
         value = [value]
     objects = []
@@ -159,40 +163,52 @@ def _parse_point(value: Any, place: str) -> LabeledPoint:
         if missing or unknown:
             raise PromptError(f"{place}: expected x, y and positive; got {_shown(value)}.")
         x, y, positive = value["x"], value["y"], value.get("positive", True)
-    elif _is_sequence(value) and len(value) in (2, 3):
+    elif isinstance(value, list) and len(value) in (2, 3):
         x, y = value[0], value[1]
         positive = value[2] if len(value) == 3 else True
     else:
         raise PromptError(
             f"{place}: expected {{x, y, positive}} or (x, y[, positive]); got {_shown(value)}."
         )
-    for name, coordinate in (("x", x), ("y", y)):
-        if not _is_number(coordinate) or not math.isfinite(coordinate):
-            raise PromptError(
-                f"{place}: expected {name} to be a finite number; got {coordinate!r}."
-            )
-    if not isinstance(positive, (bool, np.bool_)) and positive not in (0, 1):
-        raise PromptError(f"{place}: expected positive to be true or false; got {positive!r}.")
-    return LabeledPoint(float(x), float(y), bool(positive))
+    if not (
+        isinstance(positive, (bool, np.bool_)) or (_is_number(positive) and positive in (0, 1))
+    ):
+        raise PromptError(
+            f"{place}: expected positive to be true or false; got {_shown(positive)}."
+        )
+    return LabeledPoint(_coordinate(x, "x", place), _coordinate(y, "y", place), bool(positive))
+
+
+def _coordinate(value: Any, name: str, place: str) -> float:
+    try:
+        coordinate = float(value) if _is_number(value) else math.nan
+    except OverflowError:  # a whole number beyond what a float can hold
+        coordinate = math.inf
+    if not math.isfinite(coordinate):
+        raise PromptError(f"{place}: expected {name} to be a finite number; got {_shown(value)}.")
+    return coordinate
 
 
 def _place(object_index: int, point_index: int) -> str:
     return f"points: object {object_index}, point {point_index}"
 
 
-def _is_sequence(value: Any) -> bool:
-    return isinstance(value, (list, tuple, np.ndarray))
+def _as_list(value: Any) -> Any:
+    """Return tuples and arrays as lists, to any depth, and everything else as it is."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_as_list(item) for item in value]
+    return value
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def _is_point_list(value: Any) -> bool:
     """Tell a list of points from a point: a point holds numbers, a list holds points."""
-    return _is_sequence(value) and (
-        len(value) == 0 or isinstance(value[0], dict) or _is_sequence(value[0])
-    )
+    return isinstance(value, list) and (value == [] or isinstance(value[0], (dict, list)))
 
 
 def _shown(value: Any) -> str:

@@ -66,8 +66,9 @@ class SegmentOptions:
             raise OptionError(
                 f"multimask_output: expected true or false; got {self.multimask_output!r}."
             )
-        if isinstance(self.class_filter, str) or not all(
-            isinstance(name, str) for name in self.class_filter or ()
+        if self.class_filter is not None and not (
+            isinstance(self.class_filter, (list, tuple, set, frozenset))
+            and all(isinstance(name, str) for name in self.class_filter)
         ):
             raise OptionError(
                 f"class_filter: expected a list of class names; got {self.class_filter!r}."

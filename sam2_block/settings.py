@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -63,8 +64,7 @@ class Settings:
 
 def _device(value: Any) -> str:
     device = str(value).strip().lower()
-    kind, _, index = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (index and not index.isdigit()):
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
         raise _refusal("device", "auto, cpu, cuda, cuda:N or mps", value)
     return device
 

@@ -1,0 +1,91 @@
+"""What every test shares: a quiet process without a network, two photos, and a detector's answer.
+
+The engine freezes its configuration when it is first imported, so the environment is set here,
+before any test module is imported, and `inference.core` (where installed) configures it first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import skimage.data
+import supervision as sv
+
+from sam2_block.backends.fake import FakeBackend
+
+os.environ.update(
+    WORKFLOWS_PLUGINS="sam2_block",
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    TELEMETRY_USE_PERSISTENT_QUEUE="False",
+    METRICS_ENABLED="False",
+    DISABLE_VERSION_CHECK="True",
+    INFERENCE_WARNINGS_DISABLED="True",
+    CORE_MODEL_GAZE_ENABLED="False",
+)
+for name in ("ROBOFLOW_API_KEY", "API_KEY", "SAM2_BLOCK_DEVICE", "SAM2_BLOCK_PRECISION"):
+    os.environ.pop(name, None)
+
+with contextlib.suppress(ModuleNotFoundError):
+    import inference.core  # noqa: F401
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the deprecations inside other people's packages out of the report."""
+    for category in ("DeprecationWarning", "FutureWarning"):
+        config.addinivalue_line("filterwarnings", f"ignore::{category}:(?!sam2_block|tests)")
+
+
+@pytest.fixture(scope="session")
+def coins() -> np.ndarray:
+    """`(303, 384, 3)` BGR: 24 coins. Read-only, as it is shared."""
+    photo = np.repeat(skimage.data.coins()[..., None], 3, axis=2)
+    photo.flags.writeable = False
+    return photo
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    """`(512, 512, 3)` BGR: a woman in a spacesuit. Read-only, as it is shared."""
+    photo = np.ascontiguousarray(skimage.data.astronaut()[..., ::-1])
+    photo.flags.writeable = False
+    return photo
+
+
+@pytest.fixture
+def fake_backend() -> FakeBackend:
+    return FakeBackend()
+
+
+COIN_BOXES_XYXY = [[81, 39, 116, 74], [131, 28, 178, 75], [193, 29, 238, 74], [258, 33, 297, 72]]
+
+
+@pytest.fixture(scope="session")
+def coin_detections() -> Callable[[], sv.Detections]:
+    """Make the detections of four coins of the photo, with a further column of each type."""
+
+    def make() -> sv.Detections:
+        notes = np.empty(4, dtype=object)
+        notes[:] = [{"mint": "Athens"}, None, [1, 2], "worn"]
+        return sv.Detections(
+            xyxy=np.array(COIN_BOXES_XYXY, dtype=np.float32),
+            confidence=np.array([0.9, 0.8, 0.7, 0.6], dtype=np.float32),
+            class_id=np.array([3, 5, 3, 7]),
+            tracker_id=np.array([11, 12, 13, 14]),
+            data={
+                "class_name": np.array(["coin", "token", "coin", "medal"]),
+                "detection_id": np.array(["id-0", "id-1", "id-2", "id-3"]),
+                "diameter": np.array([35.5, 47.0, 45.0, 39.0]),
+                "metal": np.array(["bronze", "silver", "bronze", "gold"]),
+                "is_cut": np.array([True, False, False, True]),
+                "keypoints_xy": np.arange(16, dtype=np.float32).reshape(4, 2, 2),
+                "note": notes,
+            },
+            metadata={"camera": "north"},
+        )
+
+    return make

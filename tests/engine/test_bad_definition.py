@@ -1,0 +1,68 @@
+"""Each bad value in the definition of a workflow, and what its author is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from roboflow_workflows.errors import ReferenceTypeError, WorkflowSyntaxError
+
+from sam2_block.backends.fake import FakeBackend
+from tests.engine.workflows import run, scene, segment, workflow
+
+PHOTO = scene(60, 80)
+POINT = [[5, 5]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "property_name", "says"),
+    [
+        # Nothing is asked: SAM 2 would invent an object.
+        (
+            {},
+            None,
+            "nothing to segment: connect `boxes` to the predictions of a detection model, for"
+            " example $steps.model.predictions, or give `points`.",
+        ),
+        ({"boxes": None, "points": None}, None, "nothing to segment"),
+        # Literal points are read when the workflow is compiled.
+        (
+            {"points": [[1, 2, True, 4]]},
+            None,
+            "points: object 0, point 0: expected {x, y, positive} or (x, y[, positive]);"
+            " got [1, 2, True, 4].",
+        ),
+        ({"points": [[[1, 2]], []]}, None, "points: object 1: expected at least one point."),
+        ({"points": [{"x": 1}]}, None, "expected x, y and positive; got {'x': 1}."),
+        ({"points": [[1, "a"]]}, None, "expected y to be a finite number; got 'a'."),
+        ({"points": [[1, "$inputs.y"]]}, None, "expected y to be a finite number; got '$inputs"),
+        ({"points": "abc"}, "points", "valid list"),
+        ({"points": POINT, "threshold": 1.5}, "threshold", "less than"),
+        ({"points": POINT, "threshold": -0.1}, "threshold", "greater than"),
+        ({"points": POINT, "confidence_source": "both"}, "confidence_source", "'sam' or 'detec"),
+        ({"points": POINT, "invalid_boxes": "skip"}, "invalid_boxes", "'empty' or 'error'"),
+        # These choose what comes out, so that they are the author's and not the caller's.
+        ({"points": POINT, "invalid_boxes": "$inputs.x"}, "invalid_boxes", "'empty' or 'error'"),
+        ({"points": POINT, "version": "huge"}, "version", "'hiera_tiny'"),
+        ({"points": POINT, "version": "/tmp/a.pt"}, "version", "'hiera_tiny'"),
+        ({"points": POINT, "class_filter": "coin"}, "class_filter", "valid list"),
+        ({"points": POINT, "class_filter": [3]}, "class_filter", "valid string"),
+    ],
+)
+def test_refused_when_compiled(
+    fields: dict[str, Any], property_name: str | None, says: str, fake_backend: FakeBackend
+) -> None:
+    with pytest.raises(WorkflowSyntaxError) as caught:
+        run(workflow(segment(**fields)), fake_backend, PHOTO)
+    (error,) = caught.value.blocks_errors
+    assert (error.block_id, error.block_type) == ("sam", "sam2_block/segment@v1")
+    assert error.property_name == property_name
+    assert says in error.property_details
+
+
+@pytest.mark.parametrize("field", ["boxes", "points", "version", "class_filter"])
+def test_selector_of_another_kind_is_refused_when_compiled(
+    field: str, fake_backend: FakeBackend
+) -> None:
+    with pytest.raises(ReferenceTypeError, match=rf"property: {field} with value: \$inputs.image"):
+        run(workflow(segment(**{"points": POINT, field: "$inputs.image"})), fake_backend, PHOTO)

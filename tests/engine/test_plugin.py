@@ -1,0 +1,245 @@
+"""What the engine, its editor and its servers learn of the plugin."""
+
+from __future__ import annotations
+
+import functools
+from importlib import metadata
+from typing import Any, get_args
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+from roboflow_workflows.core_steps.models.foundation.segment_anything2.v1 import (
+    BlockManifest as BuiltInManifest,
+)
+from roboflow_workflows.execution_engine.core import ExecutionEngine
+from roboflow_workflows.execution_engine.entities.types import Kind
+from roboflow_workflows.execution_engine.introspection import blocks_loader
+from roboflow_workflows.execution_engine.introspection.entities import BlockDescription
+from roboflow_workflows.execution_engine.introspection.schema_parser import parse_block_manifest
+from roboflow_workflows.execution_engine.introspection.workload import describe_workflow_workload
+from roboflow_workflows.execution_engine.v1.core import EXECUTION_ENGINE_V1_VERSION
+from roboflow_workflows.prototypes.block import AirGappedAvailability, WorkOperation
+
+import sam2_block
+from sam2_block.backends.fake import FakeBackend
+from sam2_block.blocks.segment.v1 import SegmentBlockV1, SegmentManifestV1
+from sam2_block.errors import SettingsError
+from sam2_block.settings import Settings
+from tests.engine.workflows import DETECTED, detect, parameter, run, scene, segment, workflow
+
+TYPE = "sam2_block/segment@v1"
+OWN_FIELDS = set(SegmentManifestV1.model_fields) - {"type", "name", "images"}
+# The engine in each `roboflow-workflows` release that pyproject.toml could name as the oldest.
+ENGINE_OF_RELEASE = {"0.2.13": "1.17.0"}
+
+
+@functools.cache
+def description() -> BlockDescription:
+    blocks = blocks_loader.describe_available_blocks(dynamic_blocks=[]).blocks
+    (block,) = [block for block in blocks if block.block_source == "sam2_block"]
+    return block
+
+
+def step(**fields: Any) -> SegmentManifestV1:
+    fields = {"points": [[1, 2]], **fields}
+    return SegmentManifestV1(type=TYPE, name="sam", images="$inputs.image", **fields)
+
+
+def test_engine_describes_the_block() -> None:
+    block = description()
+    assert block.manifest_type_identifier == TYPE
+    assert block.block_class is SegmentBlockV1
+    assert block.human_friendly_block_name == "SAM 2 Segment"
+    assert [output.name for output in block.outputs_manifest] == ["predictions", "scores"]
+    assert block.input_dimensionality_offsets == {}
+    assert block.output_dimensionality_offset == 0
+
+
+def test_kinds_of_the_outputs() -> None:
+    kinds = {o.name: [kind.name for kind in o.kind] for o in description().outputs_manifest}
+    # The engine serialises by the first kind that works: RLE must come before polygons.
+    assert kinds["predictions"] == [
+        "rle_instance_segmentation_prediction",
+        "instance_segmentation_prediction",
+    ]
+    assert kinds["scores"] == ["list_of_values"]
+
+
+@pytest.mark.parametrize("name", sorted(OWN_FIELDS))
+def test_editor_can_show_every_field(name: str) -> None:
+    field = description().block_schema["properties"][name]
+    assert field["title"]
+    assert field["description"].endswith(".")
+    assert field["examples"]
+
+
+@pytest.mark.parametrize("name", sorted(OWN_FIELDS))
+def test_examples_and_default_of_a_field_are_valid(name: str) -> None:
+    field = SegmentManifestV1.model_fields[name]
+    for value in [field.default, *field.examples]:
+        assert getattr(step(**{"boxes": "$steps.x.predictions", name: value}), name) == value
+
+
+@pytest.mark.parametrize("name", ["confidence_source", "invalid_boxes"])
+def test_editor_can_show_every_choice(name: str) -> None:
+    field = SegmentManifestV1.model_fields[name]
+    choices = field.json_schema_extra["values_metadata"]
+    assert set(choices) == set(get_args(field.annotation))
+    for choice in choices.values():
+        assert choice["name"]
+        assert choice["description"]
+
+
+def test_editor_knows_the_block() -> None:
+    schema = description().block_schema
+    assert schema["name"] == "SAM 2 Segment"
+    assert schema["version"] == "v1"
+    assert schema["license"] == "Apache-2.0"
+    assert schema["block_type"] == "model"
+    assert {"short_description", "long_description", "search_keywords"} <= schema.keys()
+    assert schema["ui_manifest"].keys() >= {
+        "section",
+        "icon",
+        "blockPriority",
+        "needsGPU",
+        "inference",
+    }
+
+
+def test_restrictions() -> None:
+    assert [restriction["severity"] for restriction in description().restrictions] == ["hard"] * 2
+    portable = step().get_actual_restrictions(ignore_environment_restrictions=True)
+    assert portable.complete
+    assert [restriction.code for restriction in portable.items] == [
+        "plugin_not_installed_on_hosted_serverless",
+        "unsupported_in_tensor_representation",
+    ]
+    # This host does not run in tensor mode, so that the second does not apply to it.
+    here = step().get_actual_restrictions()
+    assert here.complete
+    assert here.items == portable.items[:1]
+
+
+@pytest.mark.parametrize(
+    ("version", "complete"), [("demo", True), ("hiera_tiny", False), ("$inputs.version", False)]
+)
+def test_resources_and_operations(version: str, complete: bool) -> None:
+    definition = workflow(segment(points=[[1, 2]], version=version), inputs=[parameter("version")])
+    (described,) = describe_workflow_workload(definition).steps
+    assert described.resources.items == []
+    assert described.resources.complete is complete
+    assert described.operations.items == [WorkOperation.MODEL_INFERENCE]
+    assert described.operations.complete
+    assert described.restrictions.complete
+
+
+def test_air_gap_and_variants() -> None:
+    assert SegmentManifestV1.get_air_gapped_availability() == AirGappedAvailability(available=True)
+    # The server would look for them in Roboflow's cache, and call them missing.
+    assert SegmentManifestV1.get_supported_model_variants() is None
+    assert SegmentManifestV1.get_compatible_task_types() is None
+
+
+def oldest_release() -> str:
+    required = {
+        Requirement(line).name: Requirement(line) for line in metadata.requires("sam2-block")
+    }
+    (floor,) = [s for s in required["roboflow-workflows"].specifier if s.operator == ">="]
+    return floor.version
+
+
+def test_floor_of_the_engine_is_that_of_the_oldest_release() -> None:
+    specifier = SpecifierSet(description().execution_engine_compatibility)
+    floor = ENGINE_OF_RELEASE[oldest_release()]
+    assert str(next(s for s in specifier if s.operator == ">=").version) == floor
+    assert EXECUTION_ENGINE_V1_VERSION in specifier
+    assert Version("2.0.0") not in specifier
+
+
+@pytest.mark.skipif(
+    metadata.version("roboflow-workflows") != oldest_release(),
+    reason="a newer release of the engine is installed",
+)
+def test_oldest_release_has_that_engine() -> None:
+    assert Version(ENGINE_OF_RELEASE[oldest_release()]) == EXECUTION_ENGINE_V1_VERSION
+
+
+def test_nothing_global_is_set() -> None:
+    for name in ("KINDS_SERIALIZERS", "KINDS_DESERIALIZERS", "BLOCKS_SOURCE"):
+        assert not hasattr(sam2_block, name)
+    kinds = getattr(sam2_block, "load_kinds", list)()
+    assert all(isinstance(kind, Kind) for kind in kinds)
+
+
+def test_initializers_are_those_of_the_block() -> None:
+    assert list(sam2_block.REGISTERED_INITIALIZERS) == SegmentBlockV1.get_init_parameters()
+    registered = blocks_loader.load_initializers()
+    values = {
+        name: registered[f"sam2_block.{name}"]() for name in SegmentBlockV1.get_init_parameters()
+    }
+    assert values.pop("backend") is None
+    assert Settings(**values) == Settings.from_environment()
+
+
+def test_init_parameter_of_the_caller_wins_only_under_the_name_of_the_plugin() -> None:
+    definition = workflow(segment(points=[[1, 2]]))
+    with pytest.raises(SettingsError, match=r"^SAM2_BLOCK_DEVICE: expected .*; got 'gpu'\.$"):
+        ExecutionEngine.init(definition, init_parameters={"sam2_block.device": "gpu"})
+    ExecutionEngine.init(definition, init_parameters={"device": "gpu"})
+
+
+# --- a superset of the built-in block ---
+
+
+def test_takes_every_field_of_the_built_in_block_with_its_default() -> None:
+    fields = BuiltInManifest.model_fields
+    assert set(fields) <= set(SegmentManifestV1.model_fields)
+    for name in set(fields) - {"type"}:
+        assert SegmentManifestV1.model_fields[name].default == fields[name].default, name
+
+
+def test_takes_selectors_of_every_kind_that_the_built_in_block_takes() -> None:
+    theirs, ours = parse_block_manifest(BuiltInManifest), parse_block_manifest(SegmentManifestV1)
+    assert theirs.selectors
+    for name, selector in theirs.selectors.items():
+        (taken,), (needed,) = (
+            ours.selectors[name].allowed_references,
+            selector.allowed_references,
+        )
+        assert {kind.name for kind in needed.kind} <= {kind.name for kind in taken.kind}, name
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        *[{"version": f"hiera_{size}"} for size in ("tiny", "small", "b_plus", "large")],
+        {"version": "$inputs.version"},
+        {"threshold": 0.3},
+        {"threshold": 1},
+        {"threshold": "$inputs.threshold"},
+        {"multimask_output": False},
+        {"multimask_output": None},
+        {"multimask_output": "$inputs.multimask_output"},
+    ],
+)
+def test_step_of_the_built_in_block_runs_under_our_type(
+    fields: dict[str, Any], fake_backend: FakeBackend
+) -> None:
+    built_in = {
+        "type": "roboflow_core/segment_anything@v1",
+        "name": "sam",
+        "images": "$inputs.image",
+        "boxes": DETECTED,
+        **fields,
+    }
+    BuiltInManifest(**built_in)
+    values = {"version": "hiera_large", "threshold": 0.5, "multimask_output": True}
+    definition = workflow(
+        detect(), {**built_in, "type": TYPE}, inputs=[parameter(name) for name in values]
+    )
+    image = scene(60, 80, (10, 8, 30, 20))
+    (result,) = run(definition, fake_backend, image, **values)
+    assert len(result["predictions"]) == (0 if fields == {"threshold": 1} else 1)

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import supervision as sv
+
+from sam2_block import Segmenter
+from sam2_block.backends.fake import FakeBackend, FakePrediction
+from sam2_block.errors import ImageError, OptionError, PromptError, SettingsError
+from sam2_block.masks import EMPTY_MASK, CroppedMask
+
+Make = Callable[[], sv.Detections]
+PHOTO = np.zeros((100, 200, 3), dtype=np.uint8)
+
+
+class ScriptedBackend:
+    """Answers the prompts of all calls, one after the other, with the scores and shapes given."""
+
+    def __init__(self, scores: Sequence[float], shapes: Sequence[CroppedMask] = ()) -> None:
+        shapes = shapes or [square(index) for index in range(len(scores))]
+        self.answers = [FakePrediction(*answer) for answer in zip(scores, shapes, strict=True)]
+        self.calls: list[dict[str, Any]] = []
+
+    def predict(self, image: np.ndarray, prompts: Sequence[Any], **options: Any) -> list:
+        self.calls.append({"image": image, "prompts": list(prompts), **options})
+        taken, self.answers = self.answers[: len(prompts)], self.answers[len(prompts) :]
+        return taken
+
+
+def square(index: int) -> CroppedMask:
+    """Three by three pixels, at a place of its own for each index."""
+    return CroppedMask(np.ones((3, 3), dtype=np.bool_), x=10 * index, y=5)
+
+
+def boxes(*xyxy: Sequence[float], **columns: Any) -> sv.Detections:
+    return sv.Detections(xyxy=np.array(xyxy, dtype=np.float32).reshape(-1, 4), **columns)
+
+
+A, B, OUTSIDE = (10, 20, 30, 60), (100, 10, 150, 90), (300, 10, 350, 90)
+
+
+def test_one_row_a_box_in_order_then_one_a_point_object() -> None:
+    backend = ScriptedBackend([0.1, 0.9, 0.5, 0.7])
+    rows = Segmenter("demo", backend=backend).segment(
+        PHOTO, boxes(B, A), points=[[(5, 6)], [(7, 8), (9, 9, False)]]
+    )
+    (call,) = backend.calls
+    assert [prompt.box_xyxy for prompt in call["prompts"]] == [B, A, None, None]
+    assert [len(prompt.points) for prompt in call["prompts"]] == [0, 0, 1, 2]
+    assert rows.data["sam2_score"].tolist() == pytest.approx([0.1, 0.9, 0.5, 0.7])
+    assert rows.mask.shape == (4, 100, 200)
+    assert rows.mask.dtype == np.bool_
+    for index, mask in enumerate(rows.mask):
+        assert mask[5:8, 10 * index : 10 * index + 3].all()
+        assert mask.sum() == 9
+    np.testing.assert_array_equal(rows.xyxy, sv.mask_to_xyxy(rows.mask))
+
+
+def test_backend_is_asked_with_the_options_and_the_bare_image() -> None:
+    backend = ScriptedBackend([0.5])
+    bgra = np.dstack([PHOTO, PHOTO[..., :1]])
+    Segmenter("sam2.1_hiera_small", backend=backend).segment(bgra, boxes(A), multimask_output=False)
+    (call,) = backend.calls
+    assert call["version"] == "sam2.1_hiera_small"
+    assert call["multimask_output"] is False
+    assert call["image"].shape == (100, 200, 3)
+
+
+def test_box_outside_keeps_its_row_with_an_empty_mask() -> None:
+    backend = ScriptedBackend([0.6, 0.8])
+    rows = Segmenter("demo", backend=backend).segment(PHOTO, boxes(A, OUTSIDE, B))
+    # It is not asked about, and the others keep their answers.
+    assert [prompt.box_xyxy for prompt in backend.calls[0]["prompts"]] == [A, B]
+    assert rows.data["sam2_score"].tolist() == pytest.approx([0.6, 0.0, 0.8])
+    assert rows.mask.any(axis=(1, 2)).tolist() == [True, False, True]
+    assert rows.xyxy[1].tolist() == list(OUTSIDE)
+    assert rows.confidence[1] == 0
+
+
+def test_box_outside_is_an_error_on_request() -> None:
+    backend = ScriptedBackend([])
+    with pytest.raises(PromptError, match=r"^box 1: \[300, 10, 350, 90\] has no area inside"):
+        Segmenter("demo", backend=backend).segment(PHOTO, boxes(A, OUTSIDE), invalid_boxes="error")
+    assert backend.calls == []
+
+
+def test_nothing_but_boxes_outside_asks_nothing() -> None:
+    backend = ScriptedBackend([])
+    rows = Segmenter("demo", backend=backend).segment(PHOTO, boxes(OUTSIDE, (5, 5, 5, 5)))
+    assert (len(rows), backend.calls) == (2, [])
+    assert not rows.mask.any()
+
+
+def test_empty_mask_keeps_its_row_with_the_box_of_the_prompt() -> None:
+    backend = ScriptedBackend([0.6, 0.7], [EMPTY_MASK, EMPTY_MASK])
+    rows = Segmenter("demo", backend=backend).segment(
+        PHOTO, boxes(A), points=[(7, 8), (3, 9, False)]
+    )
+    assert rows.xyxy.tolist() == [list(A), [3, 8, 7, 9]]
+    assert rows.mask.shape == (2, 100, 200)
+    assert not rows.mask.any()
+    assert rows.data["sam2_score"].tolist() == pytest.approx([0.6, 0.7])
+
+
+@pytest.mark.parametrize(
+    ("threshold", "kept"),
+    [
+        (0, [0, 1, 2, 3]),
+        pytest.param(0.3, [0, 2, 3], id="equal to the score is enough"),
+        (0.8, [0]),
+        (1, []),
+        pytest.param(1e-6, [0, 1, 2, 3], id="the box outside has score 0"),
+    ],
+)
+def test_threshold_leaves_out_rows_and_shifts_none(threshold: float, kept: list[int]) -> None:
+    scores = [0.8, 0.1, 0.3, 0.7]
+    rows = Segmenter("demo", backend=ScriptedBackend(scores)).segment(
+        PHOTO,
+        boxes(A, A, B, B, OUTSIDE, data={"detection_id": np.array(list("abcde"))}),
+        threshold=threshold,
+    )
+    outside = [4] if threshold == 0 else []
+    expected = kept + outside
+    assert rows.data["prompt_detection_id"].tolist() == ["abcde"[index] for index in expected]
+    np.testing.assert_array_equal(rows.xyxy[: len(kept), 0], [10 * index for index in kept])
+    assert rows.mask.shape == (len(expected), 100, 200)
+    assert rows.data["sam2_score"][: len(kept)].tolist() == pytest.approx(
+        [scores[index] for index in kept]
+    )
+
+
+def test_class_filter_drops_boxes_and_never_points(coin_detections: Make) -> None:
+    backend = ScriptedBackend([0.5, 0.6, 0.7])
+    rows = Segmenter("demo", backend=backend).segment(
+        PHOTO, coin_detections()[:3], points=[(5, 5)], class_filter=["coin"]
+    )
+    assert len(backend.calls[0]["prompts"]) == 3
+    assert rows.data["class_name"].tolist() == ["coin", "coin", "foreground"]
+    assert rows.data["prompt_detection_id"].tolist() == ["id-0", "id-2", ""]
+    assert rows.data["sam2_score"].tolist() == pytest.approx([0.5, 0.6, 0.7])
+
+
+@pytest.mark.parametrize(
+    ("source", "confidence"),
+    [("sam", [0.25, 0.5, 0.75]), ("detector", [0.9, 0.8, 0.75])],
+)
+def test_confidence_source(coin_detections: Make, source: str, confidence: list[float]) -> None:
+    rows = Segmenter("demo", backend=ScriptedBackend([0.25, 0.5, 0.75])).segment(
+        PHOTO, coin_detections()[:2], points=[(5, 5)], confidence_source=source
+    )
+    assert rows.confidence.tolist() == pytest.approx(confidence)
+    assert rows.data["sam2_score"].tolist() == [0.25, 0.5, 0.75]
+
+
+def test_detector_without_confidence_gets_that_of_sam() -> None:
+    rows = Segmenter("demo", backend=ScriptedBackend([0.25])).segment(
+        PHOTO, boxes(A), confidence_source="detector"
+    )
+    assert rows.confidence.tolist() == [0.25]
+
+
+def test_identity_goes_through(coin_detections: Make, coins: np.ndarray) -> None:
+    detections = coin_detections()
+    rows = Segmenter("demo", backend=FakeBackend()).segment(coins, detections)
+    np.testing.assert_array_equal(rows.class_id, detections.class_id)
+    np.testing.assert_array_equal(rows.tracker_id, detections.tracker_id)
+    for name in detections.data.keys() - {"detection_id"}:
+        np.testing.assert_equal(rows.data[name], detections.data[name], name)
+
+
+@pytest.mark.parametrize(
+    "detections",
+    [
+        pytest.param(sv.Detections.empty(), id="empty"),
+        pytest.param(boxes(class_id=np.empty(0, dtype=int)), id="no rows"),
+        pytest.param(None, id="no detections at all"),
+    ],
+)
+def test_no_prompts_no_call_and_a_typed_answer(detections: sv.Detections | None) -> None:
+    backend = ScriptedBackend([])
+    rows = Segmenter("demo", backend=backend).segment(PHOTO, detections, points=[])
+    assert (len(rows), backend.calls) == (0, [])
+    assert (rows.mask.shape, rows.mask.dtype) == ((0, 100, 200), np.bool_)
+    assert rows.data["sam2_score"].dtype == np.float32
+    assert rows.data["class_name"].dtype.kind == "U"
+
+
+@pytest.mark.parametrize("points", [None, [(5, 5)]])
+def test_input_is_never_changed(coin_detections: Make, coins: np.ndarray, points: Any) -> None:
+    detections = coin_detections()
+    detections.mask = np.ones((4, 303, 384), dtype=np.bool_)
+    detections.data["rle_mask"] = np.array([{"size": [1, 1]}] * 4, dtype=object)
+    before = copy.deepcopy(detections)
+    rows = Segmenter("demo", backend=FakeBackend()).segment(coins, detections, points=points)
+    rows.xyxy += 1
+    rows.confidence += 1
+    rows.mask[:] = False
+    np.testing.assert_equal(vars(detections), vars(before))
+
+
+def test_image_that_cannot_be_written_to_is_fine(coins: np.ndarray) -> None:
+    assert not coins.flags.writeable
+    assert len(Segmenter("demo", backend=FakeBackend()).segment(coins[..., 0], boxes(A))) == 1
+
+
+def test_bad_image_is_refused_before_the_backend_is_asked() -> None:
+    backend = ScriptedBackend([])
+    with pytest.raises(ImageError, match="got float64 of shape"):
+        Segmenter("demo", backend=backend).segment(np.zeros((3, 3, 3)), boxes(A))
+    assert backend.calls == []
+
+
+def test_segmenter_refuses_unknown_versions_and_bad_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(OptionError, match="got 'huge'"):
+        Segmenter("huge")
+    monkeypatch.setenv("SAM2_BLOCK_DEVICE", "gpu")
+    with pytest.raises(SettingsError, match="SAM2_BLOCK_DEVICE"):
+        Segmenter("demo")
