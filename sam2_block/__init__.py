@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sam2_block._version import __version__
+from sam2_block.errors import SettingsError
 from sam2_block.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +36,12 @@ def load_blocks() -> list[type[Any]]:
 
 @functools.cache
 def _settings() -> Settings:
-    return Settings.from_environment()
+    try:
+        return Settings.from_environment()
+    except SettingsError as error:
+        from sam2_block.blocks.declarations import engine_error
+
+        raise engine_error(error) from error
 
 
 # The engine calls these once a step. A caller's own init parameter `sam2_block.<name>` wins.

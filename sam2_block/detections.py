@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import supervision as sv
@@ -24,19 +24,21 @@ POINT_CLASS_NAME = "foreground"
 POINT_CLASS_ID = 0
 UNTRACKED = -1
 
-ConfidenceSource = Literal["detector", "sam"]
+Indices = NDArray[np.intp]
 
 # Columns that describe the mask which came in with the prompt. Serialisers would hand them out in
 # place of the new mask, so they do not travel on.
 _OF_THE_OLD_MASK = ("polygon", RLE_MASK)
 
+# Columns that say the same of every row of an image, and what they say of an image on its own.
+_OF_THE_IMAGE = {"scaling_relative_to_parent": 1.0, "scaling_relative_to_root_parent": 1.0}
 
-def filter_classes(detections: sv.Detections, class_filter: Sequence[str] | None) -> sv.Detections:
-    """Keep the rows whose class name is in `class_filter`; all of them without a filter."""
+
+def rows_of_classes(detections: sv.Detections, class_filter: Sequence[str] | None) -> Indices:
+    """Return the indices of the rows whose class is in `class_filter`; of all without a filter."""
     if not class_filter:
-        return detections
-    kept: sv.Detections = detections[np.isin(class_names(detections), list(class_filter))]
-    return kept
+        return np.arange(len(detections))
+    return np.flatnonzero(np.isin(class_names(detections), list(class_filter)))
 
 
 def class_names(detections: sv.Detections) -> NDArray[Any]:
@@ -49,13 +51,15 @@ def class_names(detections: sv.Detections) -> NDArray[Any]:
 
 
 def prompt_rows(
-    detections: sv.Detections | None,
+    detections: sv.Detections,
+    kept: Indices,
     point_boxes_xyxy: Sequence[tuple[float, float, float, float]],
 ) -> sv.Detections:
     """Make one row a prompt: the detections' rows, then one for each object given by points.
 
     Args:
         detections: Detections, whose masks are not looked at; nothing of them is changed.
+        kept: Indices of the rows to take, in order.
         point_boxes_xyxy: The box around the points of each object that is given by points.
 
     Returns:
@@ -64,30 +68,38 @@ def prompt_rows(
         of class `foreground`, has an empty `prompt_detection_id`, is untracked (-1) where others
         are tracked, and has NaN, 0, False, empty text or None in further columns.
     """
-    boxes = sv.Detections.empty() if detections is None else detections
-    count, point_objects = len(boxes), len(point_boxes_xyxy)
+    count, point_objects = len(kept), len(point_boxes_xyxy)
+    total = len(detections)
+
+    def extended(values: Any, fill: Any = None) -> NDArray[Any]:
+        return _extended(_column(values)[kept], point_objects, fill)
+
     data = {
-        name: _extended(_column(values), point_objects)
-        for name, values in boxes.data.items()
+        name: extended(values, _OF_THE_IMAGE.get(name))
+        for name, values in detections.data.items()
         if name not in _OF_THE_OLD_MASK
     }
-    names = [*class_names(boxes).tolist(), *[POINT_CLASS_NAME] * point_objects]
-    data[CLASS_NAME] = np.array(names, dtype=np.str_)
-    prompt_ids = boxes.data.get(DETECTION_ID)
-    prompt_ids = _new_ids(count) if prompt_ids is None else [str(i) for i in prompt_ids]
+    data[CLASS_NAME] = np.array(
+        [*class_names(detections)[kept].tolist(), *[POINT_CLASS_NAME] * point_objects],
+        dtype=np.str_,
+    )
+    prompt_ids = detections.data.get(DETECTION_ID)
+    prompt_ids = _new_ids(count) if prompt_ids is None else [str(prompt_ids[i]) for i in kept]
     data[PROMPT_DETECTION_ID] = np.array([*prompt_ids, *[""] * point_objects], dtype=np.str_)
     data[DETECTION_ID] = np.array(_new_ids(count + point_objects), dtype=np.str_)
-    class_id = np.zeros(count, dtype=int) if boxes.class_id is None else boxes.class_id
-    confidence = np.full(count, np.nan) if boxes.confidence is None else boxes.confidence
-    tracker_id = boxes.tracker_id
+    class_id = np.zeros(total, dtype=int) if detections.class_id is None else detections.class_id
+    confidence = detections.confidence
+    confidence = np.full(total, np.nan) if confidence is None else confidence
+    tracker_id = detections.tracker_id
     point_boxes = np.array(point_boxes_xyxy, dtype=np.float32).reshape(-1, 4)
     return sv.Detections(
-        xyxy=np.concatenate([boxes.xyxy.astype(np.float32), point_boxes]),
-        confidence=_extended(confidence.astype(np.float32), point_objects),
-        class_id=_extended(class_id, point_objects, fill=POINT_CLASS_ID),
-        tracker_id=None if tracker_id is None else _extended(tracker_id, point_objects, UNTRACKED),
+        xyxy=np.concatenate([detections.xyxy[kept].astype(np.float32), point_boxes]),
+        confidence=extended(confidence.astype(np.float32)),
+        class_id=extended(class_id, POINT_CLASS_ID),
+        # Signed: an untracked object is -1.
+        tracker_id=None if tracker_id is None else extended(tracker_id.astype(int), UNTRACKED),
         data=data,
-        metadata=dict(boxes.metadata),
+        metadata=dict(detections.metadata),
     )
 
 

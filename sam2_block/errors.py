@@ -7,9 +7,10 @@ Sam2BlockError
 │   ├── PromptError                    a box or a point cannot be used
 │   └── OptionError                    an option has a value outside its range
 ├── SettingsError                      the operator's configuration is at fault
-└── CheckpointError                    the weights cannot be used
-    ├── CheckpointNotFoundError        they are in none of the places searched
-    └── CheckpointInvalidError         the file is not what its name says
+├── CheckpointError                    the weights cannot be used
+│   ├── CheckpointNotFoundError        they are in none of the places searched
+│   └── CheckpointInvalidError         the file is not what its name says
+└── ModelError                         the model ran, and gave nothing that can be used
 ```
 
 A message says what was expected, what came, and what to do. None holds a secret: the Workflows
@@ -51,3 +52,7 @@ class CheckpointNotFoundError(CheckpointError):
 
 class CheckpointInvalidError(CheckpointError):
     """The file exists but does not hold the weights that its version needs."""
+
+
+class ModelError(Sam2BlockError):
+    """The model ran, and gave nothing that can be used, or ran out of memory."""

@@ -7,13 +7,14 @@ corner of the upper left pixel.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sam2_block.errors import OptionError, PromptError
+from sam2_block.errors import PromptError
 
 InvalidBoxes = Literal["empty", "error"]
 
@@ -45,15 +46,19 @@ class Prompt:
 
     @property
     def extent_xyxy(self) -> tuple[float, float, float, float]:
-        """The box, or without one the smallest box around the points."""
+        """The box, or without one the smallest box around the points on the object."""
         if self.box_xyxy is not None:
             return self.box_xyxy
-        xs, ys = [point.x for point in self.points], [point.y for point in self.points]
+        points = [point for point in self.points if point.positive] or self.points
+        xs, ys = [point.x for point in points], [point.y for point in points]
         return (min(xs), min(ys), max(xs), max(ys))
 
 
 def prompts_from_boxes(
-    boxes_xyxy: NDArray[Any], image_hw: tuple[int, int], invalid_boxes: InvalidBoxes
+    boxes_xyxy: NDArray[Any],
+    image_hw: tuple[int, int],
+    invalid_boxes: InvalidBoxes,
+    kept: Iterable[int] | None = None,
 ) -> list[Prompt | None]:
     """Clip boxes to the image and make a prompt of each.
 
@@ -62,19 +67,20 @@ def prompts_from_boxes(
         image_hw: Height and width of the image.
         invalid_boxes: What to do with a box that has no area inside the image: `empty` gives None
             in its place, `error` raises.
+        kept: Indices of the boxes to take, in order; None for all.
 
     Returns:
-        N prompts, in order; None where there is nothing to ask.
+        One prompt a box taken, in order; None where there is nothing to ask.
 
     Raises:
-        PromptError: A coordinate is NaN or infinite, or a box has no area and that is an error.
-        OptionError: `invalid_boxes` is neither `empty` nor `error`.
+        PromptError: A coordinate is NaN or infinite, or a box has no area and that is an error;
+            the message names the box by its index among all boxes.
     """
-    if invalid_boxes not in get_args(InvalidBoxes):
-        raise OptionError(f"invalid_boxes: expected 'empty' or 'error'; got {invalid_boxes!r}.")
     height, width = image_hw
+    boxes = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
     prompts: list[Prompt | None] = []
-    for index, box in enumerate(np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)):
+    for index in range(len(boxes)) if kept is None else kept:
+        box = boxes[index]
         shown = "[" + ", ".join(f"{edge:g}" for edge in box) + "]"
         if not np.isfinite(box).all():
             raise PromptError(f"box {index}: {shown} has a coordinate that is not a finite number.")
@@ -129,7 +135,7 @@ def parse_point_objects(value: Any) -> list[list[LabeledPoint]]:
     Raises:
         PromptError: A point or a list is malformed; the message names it by its index.
     """
-    value = _as_list(value)
+    value = _as_list(value, depth=3)
     if value is None or value == []:
         return []
     if not isinstance(value, list):
@@ -193,12 +199,12 @@ def _place(object_index: int, point_index: int) -> str:
     return f"points: object {object_index}, point {point_index}"
 
 
-def _as_list(value: Any) -> Any:
-    """Return tuples and arrays as lists, to any depth, and everything else as it is."""
+def _as_list(value: Any, depth: int) -> Any:
+    """Return tuples and arrays as lists, as deep as points go, and everything else as it is."""
     if isinstance(value, np.ndarray):
         return value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [_as_list(item) for item in value]
+    if isinstance(value, (list, tuple)) and depth > 0:
+        return [_as_list(item, depth - 1) for item in value]
     return value
 
 

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 
 from sam2_block.backends.base import Backend, MaskPrediction
-from sam2_block.detections import (
-    SAM2_SCORE,
-    ConfidenceSource,
-    filter_classes,
-    prompt_rows,
-)
-from sam2_block.errors import OptionError
+from sam2_block.detections import SAM2_SCORE, prompt_rows, rows_of_classes
+from sam2_block.errors import OptionError, PromptError
 from sam2_block.images import Image, as_image
 from sam2_block.masks import EMPTY_MASK
 from sam2_block.prompts import (
@@ -28,6 +23,8 @@ from sam2_block.prompts import (
 )
 from sam2_block.settings import Settings
 from sam2_block.versions import DEFAULT, check_version
+
+ConfidenceSource = Literal["detector", "sam"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class SegmentOptions:
             raise OptionError(f"threshold: expected a number from 0 to 1; got {self.threshold!r}.")
         if not 0 <= self.threshold <= 1:
             raise OptionError(f"threshold: expected 0 to 1; got {self.threshold}.")
-        if not isinstance(self.multimask_output, (bool, np.bool_)):
+        if self.multimask_output not in (True, False):
             raise OptionError(
                 f"multimask_output: expected true or false; got {self.multimask_output!r}."
             )
@@ -113,7 +110,12 @@ class Segmenter:
         image_bgr: NDArray[np.uint8],
         detections: sv.Detections | None = None,
         points: Any = None,
-        **options: Any,
+        *,
+        threshold: float = 0.0,
+        multimask_output: bool = True,
+        class_filter: Sequence[str] | None = None,
+        confidence_source: ConfidenceSource = "sam",
+        invalid_boxes: InvalidBoxes = "empty",
     ) -> sv.Detections:
         """Segment the objects in boxes and at points of one image.
 
@@ -122,7 +124,11 @@ class Segmenter:
             detections: Each box is one object.
             points: One flat list for one object, or one list an object; see
                 `sam2_block.prompts.parse_point_objects`.
-            **options: Further fields of `SegmentOptions`.
+            threshold: This and what follows: see `SegmentOptions`.
+            multimask_output: See `SegmentOptions`.
+            class_filter: See `SegmentOptions`.
+            confidence_source: See `SegmentOptions`.
+            invalid_boxes: See `SegmentOptions`.
 
         Returns:
             One row a box, then one row a point object; see `segment_image`.
@@ -130,13 +136,15 @@ class Segmenter:
         Raises:
             Sam2BlockError: The request, the settings or the checkpoint cannot be used.
         """
-        return segment_image(
-            self.backend,
-            image_bgr,
-            detections,
-            points,
-            SegmentOptions(version=self.version, **options),
+        options = SegmentOptions(
+            self.version,
+            threshold,
+            multimask_output,
+            class_filter,
+            confidence_source,
+            invalid_boxes,
         )
+        return segment_image(self.backend, image_bgr, detections, points, options)
 
 
 def segment_image(
@@ -167,20 +175,25 @@ def segment_image(
         Sam2BlockError: The request, the settings or the checkpoint cannot be used.
     """
     image = as_image(image)
-    if detections is not None:
-        detections = filter_classes(detections, options.class_filter)
-    prompts: list[Prompt | None] = []
-    if detections is not None:
-        prompts += prompts_from_boxes(detections.xyxy, image.shape[:2], options.invalid_boxes)
-    by_points = prompts_from_points(points, image.shape[:2])
-    prompts += by_points
+    if detections is None:
+        detections = sv.Detections.empty()
+    elif not isinstance(detections, sv.Detections):
+        raise PromptError(f"boxes: expected sv.Detections; got {type(detections).__name__}.")
+    image_hw = (image.shape[0], image.shape[1])
+    kept_boxes = rows_of_classes(detections, options.class_filter)
+    by_box = prompts_from_boxes(detections.xyxy, image_hw, options.invalid_boxes, kept_boxes)
+    by_points = prompts_from_points(points, image_hw)
+    prompts = [*by_box, *by_points]
+    masks = _blank_masks(len(prompts), image_hw)
     answers = _ask(backend, image, prompts, options)
     scores = np.array([answer.score if answer else 0.0 for answer in answers], dtype=np.float32)
     kept = np.flatnonzero(scores >= np.float32(options.threshold))
-    rows = prompt_rows(detections, [prompt.extent_xyxy for prompt in by_points])[kept]
+    extents = [prompt.extent_xyxy for prompt in by_points]
+    rows: sv.Detections = prompt_rows(detections, kept_boxes, extents)[kept]
     rows.data[SAM2_SCORE] = scores[kept]
     rows.confidence = _confidence(rows.confidence, scores[kept], options.confidence_source)
-    _attach_masks(rows, [answers[index] for index in kept], image.shape[:2])
+    rows.mask = masks[: len(kept)]
+    _draw_masks(rows, [answers[index] for index in kept])
     return rows
 
 
@@ -211,18 +224,27 @@ def _confidence(
     return np.where(np.isnan(of_detector), of_sam, of_detector).astype(np.float32)
 
 
-def _attach_masks(
-    rows: sv.Detections, answers: Sequence[MaskPrediction | None], image_hw: tuple[int, int]
-) -> None:
-    """Set `mask` and `xyxy`, one mask at a time: only the dense result stands at full size.
+def _blank_masks(count: int, image_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return all-false masks, before anything is computed that would be lost without them.
 
-    `np.zeros` gives memory that the system fills in page by page as masks are pasted, so the
-    parts of the image that no mask reaches cost nothing.
+    The system fills such memory in only where it is written to, so the parts of the image that no
+    mask reaches cost little.
     """
-    masks = np.zeros((len(answers), *image_hw), dtype=np.bool_)
+    try:
+        return np.zeros((count, *image_hw), dtype=np.bool_)
+    except MemoryError as error:
+        height, width = image_hw
+        raise PromptError(
+            f"{count} masks of {width}x{height} pixels take {count * height * width / 2**30:.0f}"
+            " GiB, which this machine does not have; ask for fewer objects at once, or resize or"
+            " slice the image."
+        ) from error
+
+
+def _draw_masks(rows: sv.Detections, answers: Sequence[MaskPrediction | None]) -> None:
+    """Fill `mask` and `xyxy` in, one mask at a time: no other stands at the image's size."""
     for index, answer in enumerate(answers):
         mask = answer.mask() if answer else EMPTY_MASK
         if not mask.is_empty:
-            mask.paste_into(masks[index])
+            mask.paste_into(rows.mask[index])
             rows.xyxy[index] = mask.box_xyxy
-    rows.mask = masks

@@ -27,7 +27,8 @@ os.environ.update(
     INFERENCE_WARNINGS_DISABLED="True",
     CORE_MODEL_GAZE_ENABLED="False",
 )
-for name in ("ROBOFLOW_API_KEY", "API_KEY", "SAM2_BLOCK_DEVICE", "SAM2_BLOCK_PRECISION"):
+SETTINGS = ("SAM2_BLOCK_DEVICE", "SAM2_BLOCK_PRECISION", "SAM2_BLOCK_CACHE_BYTES")
+for name in ("ROBOFLOW_API_KEY", "API_KEY", *SETTINGS):
     os.environ.pop(name, None)
 
 with contextlib.suppress(ModuleNotFoundError):

@@ -12,17 +12,18 @@ masks. Weights are random: their masks cover most of the image, the worst case.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import supervision as sv
-import torch
 from numpy.typing import NDArray
 
 from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.model import build_model, meta_config
 from sam2_block.backends.local.model_registry import MODELS
 from sam2_block.prompts import prompts_from_boxes
 from sam2_block.segmenter import SegmentOptions, segment_image
@@ -30,6 +31,16 @@ from sam2_block.settings import Settings
 from sam2_block.versions import META_RELEASES
 
 MIB = 1024**2
+
+_WRITE_CHECKPOINT = """
+import pathlib, sys, torch
+from sam2_block.backends.local.model import build_model, meta_config
+from sam2_block.versions import META_RELEASES
+version, folder = sys.argv[1:]
+torch.manual_seed(0)
+weights = {"model": build_model(meta_config(version)).state_dict()}
+torch.save(weights, pathlib.Path(folder) / META_RELEASES[version].checkpoint_file)
+"""
 
 
 def measure(boxes: int, width: int, height: int, version: str) -> dict[str, float]:
@@ -41,10 +52,12 @@ def measure(boxes: int, width: int, height: int, version: str) -> dict[str, floa
     xyxy = np.hstack([corners, corners + 0.08 * size]).astype(np.float32)
     detections = sv.Detections(xyxy=xyxy)
     with tempfile.TemporaryDirectory() as folder:
-        _write_random_checkpoint(version, Path(folder))
+        # In a process of its own: what it frees would count as the model's.
+        subprocess.run([sys.executable, "-c", _WRITE_CHECKPOINT, version, folder], check=True)
         backend = LocalBackend(Settings(device="cpu", checkpoint_dir=Path(folder)))
         MODELS.get(version, backend.settings)
     options = SegmentOptions(version=version)
+    ctypes.CDLL(None).malloc_trim(0)
     before = _resident("VmRSS")
     _restart_peak()
     prompts = [p for p in prompts_from_boxes(detections.xyxy, (height, width), "error") if p]
@@ -66,12 +79,6 @@ def measure(boxes: int, width: int, height: int, version: str) -> dict[str, floa
 
 def _restart_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
-
-
-def _write_random_checkpoint(version: str, folder: Path) -> None:
-    torch.manual_seed(0)
-    weights = build_model(meta_config(version)).state_dict()
-    torch.save({"model": weights}, folder / META_RELEASES[version].checkpoint_file)
 
 
 def _resident(field: str) -> float:

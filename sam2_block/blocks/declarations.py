@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from roboflow_workflows.environment import ENABLE_TENSOR_DATA_REPRESENTATION
-from roboflow_workflows.errors import RuntimeInputError
+from roboflow_workflows.errors import RuntimeInputError, WorkflowEnvironmentConfigurationError
 from roboflow_workflows.prototypes.block import Runtime, RuntimeRestriction, Severity
 
 from sam2_block.errors import InputError, SettingsError
@@ -47,18 +47,28 @@ def refuse_tensor_representation() -> None:
 
 
 @contextlib.contextmanager
-def errors_name_image(index: tuple[int, ...]) -> Iterator[None]:
-    """Turn an error of the request into the engine's, naming the image by its place in the batch.
+def errors_are_the_callers(image: str | None = None) -> Iterator[None]:
+    """Turn an error of the request into the engine's own, which it answers as the caller's fault.
 
-    The engine answers a `RuntimeInputError` as the caller's fault; other errors of this package
-    pass as they are, and the engine reports them as the step's.
+    Other errors of this package pass as they are, and the engine reports them as the step's.
+
+    Args:
+        image: The image's place in the batch, to be named in the message.
     """
     try:
         yield
     except InputError as error:
-        image = ".".join(map(str, index))
         raise RuntimeInputError(
-            public_message=f"image {image}: {error}",
+            public_message=str(error) if image is None else f"image {image}: {error}",
             context="workflow_execution | step_execution",
             inner_error=error,
         ) from error
+
+
+def engine_error(error: SettingsError) -> WorkflowEnvironmentConfigurationError:
+    """Return an error of the operator's settings as one whose message the engine shows."""
+    return WorkflowEnvironmentConfigurationError(
+        public_message=str(error),
+        context="workflow_compilation | steps_initialisation",
+        inner_error=error,
+    )

@@ -39,7 +39,11 @@ POINT = [[5, 5]]
         ({"points": "abc"}, "points", "valid list"),
         ({"points": POINT, "threshold": 1.5}, "threshold", "less than"),
         ({"points": POINT, "threshold": -0.1}, "threshold", "greater than"),
-        ({"points": POINT, "confidence_source": "both"}, "confidence_source", "'sam' or 'detec"),
+        (
+            {"points": POINT, "confidence_source": "both"},
+            "confidence_source",
+            "'detector' or 'sam'",
+        ),
         ({"points": POINT, "invalid_boxes": "skip"}, "invalid_boxes", "'empty' or 'error'"),
         # These choose what comes out, so that they are the author's and not the caller's.
         ({"points": POINT, "invalid_boxes": "$inputs.x"}, "invalid_boxes", "'empty' or 'error'"),

@@ -13,6 +13,7 @@ from packaging.version import Version
 from roboflow_workflows.core_steps.models.foundation.segment_anything2.v1 import (
     BlockManifest as BuiltInManifest,
 )
+from roboflow_workflows.errors import WorkflowEnvironmentConfigurationError
 from roboflow_workflows.execution_engine.core import ExecutionEngine
 from roboflow_workflows.execution_engine.entities.types import Kind
 from roboflow_workflows.execution_engine.introspection import blocks_loader
@@ -25,7 +26,6 @@ from roboflow_workflows.prototypes.block import AirGappedAvailability, WorkOpera
 import sam2_block
 from sam2_block.backends.fake import FakeBackend
 from sam2_block.blocks.segment.v1 import SegmentBlockV1, SegmentManifestV1
-from sam2_block.errors import SettingsError
 from sam2_block.settings import Settings
 from tests.engine.workflows import DETECTED, detect, parameter, run, scene, segment, workflow
 
@@ -185,7 +185,8 @@ def test_initializers_are_those_of_the_block() -> None:
 
 def test_init_parameter_of_the_caller_wins_only_under_the_name_of_the_plugin() -> None:
     definition = workflow(segment(points=[[1, 2]]))
-    with pytest.raises(SettingsError, match=r"^SAM2_BLOCK_DEVICE: expected .*; got 'gpu'\.$"):
+    # An error of the engine's, so that a server shows what it says.
+    with pytest.raises(WorkflowEnvironmentConfigurationError, match=r"^SAM2_BLOCK_DEVICE: .*'gpu'"):
         ExecutionEngine.init(definition, init_parameters={"sam2_block.device": "gpu"})
     ExecutionEngine.init(definition, init_parameters={"device": "gpu"})
 

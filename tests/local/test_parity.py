@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 from hydra import initialize_config_module
+from safetensors import safe_open
+from safetensors.torch import load_file
 
 from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.model_registry import MODELS
+from sam2_block.backends.local.checkpoints import find_checkpoint
+from sam2_block.backends.local.model import build_model
 from sam2_block.prompts import LabeledPoint, Prompt
 from sam2_block.versions import META_RELEASES
 
@@ -52,7 +56,7 @@ def meta_predictor(
     from sam2.sam2_image_predictor import SAM2ImagePredictor
 
     if version == "demo":
-        model = MODELS.get(version, cpu_settings).model
+        model = _built_by_hand(find_checkpoint("demo", cpu_settings))
     else:
         with initialize_config_module("sam2", version_base="1.2"):
             model = build_sam2(
@@ -63,6 +67,13 @@ def meta_predictor(
     predictor._bb_feat_sizes = [(stride // n, stride // n) for n in (1, 2, 4)]
     predictor.set_image(np.ascontiguousarray(photo[..., ::-1]))
     return predictor
+
+
+def _built_by_hand(path: Any) -> Any:
+    with safe_open(path, framework="pt") as file:
+        model = build_model(json.loads(file.metadata()["config"]))
+    model.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
+    return model.eval()
 
 
 @pytest.mark.parametrize("multimask_output", [True, False])

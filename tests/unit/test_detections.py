@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from sam2_block.detections import class_names, filter_classes, prompt_rows
+from sam2_block.detections import class_names, prompt_rows, rows_of_classes
 
 Make = Callable[[], sv.Detections]
 POINT_BOXES = [(1.0, 2.0, 1.0, 2.0), (5.0, 6.0, 7.5, 8.0)]
+
+
+def all_rows(detections: sv.Detections, point_boxes: list) -> sv.Detections:
+    return prompt_rows(detections, np.arange(len(detections)), point_boxes)
 
 
 def two_boxes(**columns: Any) -> sv.Detections:
@@ -32,7 +36,7 @@ def assert_equal(came: sv.Detections, expected: sv.Detections) -> None:
 
 def test_rows_keep_who_they_are(coin_detections: Make) -> None:
     coins = coin_detections()
-    rows = prompt_rows(coins, [])
+    rows = all_rows(coins, [])
     assert len(rows) == 4
     np.testing.assert_array_equal(rows.xyxy, coins.xyxy)
     np.testing.assert_array_equal(rows.class_id, [3, 5, 3, 7])
@@ -48,15 +52,15 @@ def test_rows_keep_who_they_are(coin_detections: Make) -> None:
 
 
 def test_every_row_gets_an_id_of_its_own(coin_detections: Make) -> None:
-    ids = [*prompt_rows(coin_detections(), POINT_BOXES).data["detection_id"]]
-    again = [*prompt_rows(coin_detections(), POINT_BOXES).data["detection_id"]]
+    ids = [*all_rows(coin_detections(), POINT_BOXES).data["detection_id"]]
+    again = [*all_rows(coin_detections(), POINT_BOXES).data["detection_id"]]
     assert len({*ids, *again}) == 12
     for detection_id in ids:
         assert str(uuid.UUID(detection_id)) == detection_id
 
 
 def test_point_objects_come_after_the_boxes(coin_detections: Make) -> None:
-    rows = prompt_rows(coin_detections(), POINT_BOXES)
+    rows = all_rows(coin_detections(), POINT_BOXES)
     assert len(rows) == 6
     np.testing.assert_array_equal(rows.xyxy[4:], POINT_BOXES)
     np.testing.assert_array_equal(rows.xyxy[:4], coin_detections().xyxy)
@@ -91,7 +95,7 @@ def test_point_objects_come_after_the_boxes(coin_detections: Make) -> None:
     ],
 )
 def test_point_objects_have_nothing_in_further_columns(column: np.ndarray, fill: Any) -> None:
-    rows = prompt_rows(two_boxes(data={"extra": column}), POINT_BOXES)
+    rows = all_rows(two_boxes(data={"extra": column}), POINT_BOXES)
     extended = rows.data["extra"]
     assert extended.dtype == column.dtype
     np.testing.assert_equal(extended[:2], column)
@@ -108,14 +112,14 @@ def test_point_objects_have_nothing_in_further_columns(column: np.ndarray, fill:
     ],
 )
 def test_column_may_be_a_list(column: list[Any], kind: str) -> None:
-    extended = prompt_rows(two_boxes(data={"extra": column}), POINT_BOXES[:1]).data["extra"]
+    extended = all_rows(two_boxes(data={"extra": column}), POINT_BOXES[:1]).data["extra"]
     assert extended.dtype.kind == kind
     assert extended[:2].tolist() == column
     assert len(extended) == 3
 
 
 def test_missing_columns_are_made_up() -> None:
-    rows = prompt_rows(two_boxes(), [])
+    rows = all_rows(two_boxes(), [])
     assert rows.class_id.tolist() == [0, 0]
     assert rows.tracker_id is None
     np.testing.assert_array_equal(rows.confidence, [np.nan, np.nan])
@@ -125,17 +129,17 @@ def test_missing_columns_are_made_up() -> None:
 
 
 def test_class_without_name_and_number_is_object() -> None:
-    assert prompt_rows(two_boxes(), []).data["class_name"].tolist() == ["object", "object"]
+    assert all_rows(two_boxes(), []).data["class_name"].tolist() == ["object", "object"]
 
 
 def test_class_is_named_by_its_number_without_a_name() -> None:
-    rows = prompt_rows(two_boxes(class_id=np.array([7, 12])), POINT_BOXES[:1])
+    rows = all_rows(two_boxes(class_id=np.array([7, 12])), POINT_BOXES[:1])
     assert rows.data["class_name"].tolist() == ["7", "12", "foreground"]
     assert class_names(two_boxes(class_id=np.array([7, 12]))).tolist() == ["7", "12"]
 
 
 def test_ids_that_are_numbers_become_text() -> None:
-    rows = prompt_rows(two_boxes(data={"detection_id": np.array([1, 2])}), [])
+    rows = all_rows(two_boxes(data={"detection_id": np.array([1, 2])}), [])
     assert rows.data["prompt_detection_id"].tolist() == ["1", "2"]
 
 
@@ -148,15 +152,14 @@ def test_columns_of_the_old_mask_stay_behind() -> None:
             "kept": np.array([1, 2]),
         },
     )
-    rows = prompt_rows(detections, [])
+    rows = all_rows(detections, [])
     assert {"polygon", "rle_mask"}.isdisjoint(rows.data)
     assert "kept" in rows.data
     assert rows.mask is None
 
 
-@pytest.mark.parametrize("detections", [None, sv.Detections.empty()])
-def test_nothing_in_nothing_out_but_typed(detections: sv.Detections | None) -> None:
-    rows = prompt_rows(detections, [])
+def test_nothing_in_nothing_out_but_typed() -> None:
+    rows = all_rows(sv.Detections.empty(), [])
     assert (len(rows), rows.xyxy.shape) == (0, (0, 4))
     assert rows.confidence.dtype == np.float32
     assert np.issubdtype(rows.class_id.dtype, np.integer)
@@ -168,7 +171,7 @@ def test_nothing_in_nothing_out_but_typed(detections: sv.Detections | None) -> N
 
 
 def test_points_alone() -> None:
-    rows = prompt_rows(None, POINT_BOXES)
+    rows = all_rows(sv.Detections.empty(), POINT_BOXES)
     np.testing.assert_array_equal(rows.xyxy, POINT_BOXES)
     assert rows.data["class_name"].tolist() == ["foreground", "foreground"]
     assert rows.tracker_id is None
@@ -177,7 +180,7 @@ def test_points_alone() -> None:
 def test_input_is_never_changed(coin_detections: Make) -> None:
     detections = coin_detections()
     before = copy.deepcopy(detections)
-    rows = prompt_rows(detections, POINT_BOXES)
+    rows = all_rows(detections, POINT_BOXES)
     # Nor through the result: the block writes into it.
     rows.xyxy += 1
     rows.class_id += 1
@@ -204,16 +207,43 @@ def test_input_is_never_changed(coin_detections: Make) -> None:
 def test_filter_keeps_the_named_classes(coin_detections: Make, wanted: Any, kept: list) -> None:
     detections = coin_detections()
     before = copy.deepcopy(detections)
-    filtered = filter_classes(detections, wanted)
-    assert filtered.data["detection_id"].tolist() == [f"id-{index}" for index in kept]
-    np.testing.assert_array_equal(filtered.xyxy, before.xyxy[kept])
+    indices = rows_of_classes(detections, wanted)
+    assert indices.tolist() == kept
+    rows = prompt_rows(detections, indices, [])
+    assert rows.data["prompt_detection_id"].tolist() == [f"id-{index}" for index in kept]
+    np.testing.assert_array_equal(rows.xyxy, before.xyxy[kept])
+    np.testing.assert_array_equal(rows.tracker_id, before.tracker_id[kept])
     assert_equal(detections, before)
 
 
 def test_filter_by_the_number_that_stands_for_a_name() -> None:
     detections = two_boxes(class_id=np.array([7, 12]))
-    assert filter_classes(detections, ["12"]).class_id.tolist() == [12]
+    assert rows_of_classes(detections, ["12"]).tolist() == [1]
 
 
 def test_filter_of_no_detections() -> None:
-    assert len(filter_classes(sv.Detections.empty(), ["coin"])) == 0
+    assert len(rows_of_classes(sv.Detections.empty(), ["coin"])) == 0
+
+
+def test_masks_are_not_copied_on_the_way_through_the_filter() -> None:
+    class Untouchable(np.ndarray):
+        def __getitem__(self, key: Any) -> Any:
+            raise AssertionError("a mask was looked at")
+
+    detections = two_boxes(data={"class_name": np.array(["a", "b"])})
+    detections.mask = np.zeros((2, 8, 8), dtype=np.bool_).view(Untouchable)
+    rows = prompt_rows(detections, rows_of_classes(detections, ["b"]), [])
+    assert rows.mask is None
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint64, np.int32, np.float64])
+def test_untracked_is_minus_one_whatever_the_type_of_the_tracks(kind: Any) -> None:
+    detections = two_boxes()
+    detections.tracker_id = np.array([3, 4], dtype=kind)
+    assert all_rows(detections, POINT_BOXES[:1]).tracker_id.tolist() == [3, 4, -1]
+
+
+@pytest.mark.parametrize("name", ["scaling_relative_to_parent", "scaling_relative_to_root_parent"])
+def test_scaling_of_the_image_is_a_number_for_point_objects_too(name: str) -> None:
+    rows = all_rows(two_boxes(data={name: np.array([1.0, 1.0])}), POINT_BOXES[:1])
+    assert rows.data[name].tolist() == [1.0, 1.0, 1.0]

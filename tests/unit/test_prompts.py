@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sam2_block.errors import OptionError, PromptError
+from sam2_block.errors import PromptError
 from sam2_block.prompts import (
     LabeledPoint,
     Prompt,
@@ -71,9 +71,12 @@ def test_box_that_is_not_finite_is_always_an_error(bad: float, invalid_boxes: An
         prompts_from_boxes(boxes, IMAGE_HW, invalid_boxes)
 
 
-def test_invalid_boxes_takes_two_values() -> None:
-    with pytest.raises(OptionError, match="invalid_boxes: expected 'empty' or 'error'; got 'skip'"):
-        prompts_from_boxes(np.empty((0, 4)), IMAGE_HW, "skip")  # type: ignore[arg-type]
+def test_boxes_taken_keep_the_index_that_the_caller_knows() -> None:
+    boxes = np.array([[1, 2, 3, 4], [5, 6, 7, 8], [np.nan, 0, 1, 1]])
+    (prompt,) = prompts_from_boxes(boxes, IMAGE_HW, "error", kept=[1])
+    assert prompt == Prompt(box_xyxy=(5, 6, 7, 8))
+    with pytest.raises(PromptError, match=r"^box 2: "):
+        prompts_from_boxes(boxes, IMAGE_HW, "error", kept=[2])
 
 
 @pytest.mark.parametrize(
@@ -181,7 +184,8 @@ def test_each_point_list_is_one_prompt() -> None:
     [
         (Prompt(box_xyxy=(1, 2, 3, 4)), (1, 2, 3, 4)),
         (Prompt(points=(A,)), (1, 2, 1, 2)),
-        (Prompt(points=(NOT_C, A, B)), (1, 2, 5, 6)),
+        pytest.param(Prompt(points=(NOT_C, A, B)), (1, 2, 3.5, 4), id="points on the object"),
+        pytest.param(Prompt(points=(NOT_C,)), (5, 6, 5, 6), id="none is on the object"),
         pytest.param(Prompt(box_xyxy=(2, 2, 3, 3), points=(A,)), (2, 2, 3, 3), id="box before all"),
     ],
 )

@@ -100,7 +100,7 @@ def test_empty_mask_keeps_its_row_with_the_box_of_the_prompt() -> None:
     rows = Segmenter("demo", backend=backend).segment(
         PHOTO, boxes(A), points=[(7, 8), (3, 9, False)]
     )
-    assert rows.xyxy.tolist() == [list(A), [3, 8, 7, 9]]
+    assert rows.xyxy.tolist() == [list(A), [7, 8, 7, 8]]
     assert rows.mask.shape == (2, 100, 200)
     assert not rows.mask.any()
     assert rows.data["sam2_score"].tolist() == pytest.approx([0.6, 0.7])
@@ -222,3 +222,28 @@ def test_segmenter_refuses_unknown_versions_and_bad_settings(
     monkeypatch.setenv("SAM2_BLOCK_DEVICE", "gpu")
     with pytest.raises(SettingsError, match="SAM2_BLOCK_DEVICE"):
         Segmenter("demo")
+
+
+def test_an_error_names_the_box_by_its_place_before_the_filter() -> None:
+    detections = boxes(A, (1, np.nan, 2, 3), data={"class_name": np.array(["a", "b"])})
+    with pytest.raises(PromptError, match=r"^box 1: "):
+        Segmenter("demo", backend=FakeBackend()).segment(PHOTO, detections, class_filter=["b"])
+
+
+@pytest.mark.parametrize("boxes", [np.zeros((1, 4)), {"predictions": []}, [[1, 2, 3, 4]]])
+def test_boxes_that_are_not_detections(boxes: Any) -> None:
+    with pytest.raises(PromptError, match=r"^boxes: expected sv\.Detections; got "):
+        Segmenter("demo", backend=FakeBackend()).segment(PHOTO, boxes)
+
+
+def test_more_masks_than_memory_holds_is_said_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    backend = FakeBackend()
+    monkeypatch.setattr("sam2_block.segmenter.np.zeros", refuse)
+    with pytest.raises(PromptError, match=r"1 masks of 200x100 pixels take 0 GiB.*fewer objects"):
+        Segmenter("demo", backend=backend).segment(PHOTO, boxes(A))
+    assert backend.calls == []

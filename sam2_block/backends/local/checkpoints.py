@@ -33,6 +33,8 @@ def find_checkpoint(version: str, settings: Settings) -> Path | None:
         path = settings.checkpoint_dir / release.checkpoint_file
         if path.is_file():
             return path
+        if not settings.checkpoint_dir.is_dir():
+            logger.warning("SAM2_BLOCK_CHECKPOINT_DIR: there is no folder %s", path.parent)
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(release.hub_repo, release.checkpoint_file)

@@ -12,6 +12,7 @@ import torch
 from sam2_block.backends.local.devices import Compute
 from sam2_block.backends.local.encoder import Embedding
 from sam2_block.backends.local.upsample import LowResMask
+from sam2_block.errors import ModelError
 from sam2_block.prompts import Prompt
 
 # Labels of the prompt encoder (`sam2/modeling/sam/prompt_encoder.py`).
@@ -55,16 +56,17 @@ def decode(
     batch_bytes = _CPU_BATCH_BYTES if compute.device.type == "cpu" else _GPU_BATCH_BYTES
     batch_size = max(1, batch_bytes // (embedding.nbytes * _PROMPT_OVER_EMBEDDING))
     answers: list[LowResMask | None] = [None] * len(prompts)
-    with torch.inference_mode(), compute.autocast():
-        image_pe = model.sam_prompt_encoder.get_dense_pe()
+    with torch.inference_mode():
         for batch in _batches(prompts, batch_size):
-            logits, scores = _decode_batch(
-                model,
-                embedding,
-                image_pe,
-                _tokens([prompts[i] for i in batch], image_hw, model.image_size, compute.device),
-                multimask_output,
+            tokens = _tokens(
+                [prompts[i] for i in batch], image_hw, model.image_size, compute.device
             )
+            logits, scores = _decode_batch(model, compute, embedding, tokens, multimask_output)
+            if not np.isfinite(scores).all():
+                raise ModelError(
+                    f"SAM 2 gave a score that is not a finite number, in {compute.precision} on"
+                    f" {compute.device}. Set SAM2_BLOCK_PRECISION=fp32."
+                )
             for index, prompt_logits, score in zip(batch, logits, scores, strict=True):
                 answers[index] = LowResMask.from_logits(prompt_logits, float(score), image_hw)
     return [answer for answer in answers if answer is not None]
@@ -111,22 +113,26 @@ def _tokens(
 
 def _decode_batch(
     model: Any,
+    compute: Compute,
     embedding: Embedding,
-    image_pe: torch.Tensor,
     tokens: tuple[torch.Tensor, torch.Tensor],
     multimask_output: bool,
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Return logits `(B, s, s)` and scores `(B,)`, single precision, on the CPU."""
-    sparse, dense = model.sam_prompt_encoder(points=tokens, boxes=None, masks=None)
-    masks, scores, _, _ = model.sam_mask_decoder(
-        image_embeddings=embedding.image,
-        image_pe=image_pe,
-        sparse_prompt_embeddings=sparse,
-        dense_prompt_embeddings=dense,
-        multimask_output=multimask_output,
-        repeat_image=True,
-        high_res_features=list(embedding.high_res),
-    )
+    with compute.full_precision():
+        # Half precision would move a prompt by up to a pixel of the encoder's square.
+        sparse, dense = model.sam_prompt_encoder(points=tokens, boxes=None, masks=None)
+        image_pe = model.sam_prompt_encoder.get_dense_pe()
+    with compute.autocast():
+        masks, scores, _, _ = model.sam_mask_decoder(
+            image_embeddings=embedding.image,
+            image_pe=image_pe,
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask_output,
+            repeat_image=True,
+            high_res_features=list(embedding.high_res),
+        )
     best = scores.argmax(dim=1)
     rows = torch.arange(len(best), device=best.device)
     return (

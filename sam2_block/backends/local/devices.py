@@ -25,11 +25,18 @@ class Compute:
 
         Weights stay in single precision. An application's own autocast does not reach the model.
         """
-        return torch.autocast(
-            self.device.type,
-            dtype=None if self.precision == "fp32" else _DTYPES[self.precision],
-            enabled=self.precision != "fp32",
-        )
+        return self._autocast(self.precision)
+
+    def full_precision(self) -> contextlib.AbstractContextManager[object]:
+        """Return the context for what is to be computed in single precision whatever was chosen."""
+        return self._autocast("fp32")
+
+    def _autocast(self, precision: str) -> contextlib.AbstractContextManager[object]:
+        if precision != "fp32":
+            return torch.autocast(self.device.type, dtype=_DTYPES[precision])
+        if torch.amp.is_autocast_available(self.device.type):
+            return torch.autocast(self.device.type, enabled=False)
+        return contextlib.nullcontext()
 
 
 def choose_compute(settings: Settings) -> Compute:
@@ -49,6 +56,11 @@ def choose_compute(settings: Settings) -> Compute:
         raise SettingsError(
             "SAM2_BLOCK_PRECISION: fp16 needs a cuda or mps device; the device is cpu."
             " Use fp32 or bf16."
+        )
+    if precision == "bf16" and _native_precision(device) == "fp16":
+        raise SettingsError(
+            f"SAM2_BLOCK_PRECISION: bf16 needs a CUDA device of compute capability 8.0 or later;"
+            f" {device} is older. Use fp16 or fp32."
         )
     return Compute(device, precision)
 

@@ -59,10 +59,12 @@ def preprocess(image: Image, side: int, device: torch.device) -> torch.Tensor:
     The image is stretched to a square with antialiasing, as Meta's `SAM2Transforms` does. It goes
     channel by channel, so that a large image never stands in memory as floats three times over.
     """
+    # PyTorch has no antialiasing on MPS.
+    resize_on = torch.device("cpu") if device.type == "mps" else device
     planes = []
     for channel in rgb_channels(image):
         # A copy of its own: frames may be read-only, which PyTorch warns about.
-        plane = torch.from_numpy(np.array(channel, order="C")).to(device)
+        plane = torch.from_numpy(np.array(channel, order="C")).to(resize_on)
         planes.append(
             F.interpolate(
                 plane[None, None].float().div_(255.0),
@@ -72,7 +74,7 @@ def preprocess(image: Image, side: int, device: torch.device) -> torch.Tensor:
                 antialias=True,
             )
         )
-    pixels = torch.cat(planes, dim=1).expand(1, 3, side, side)
+    pixels = torch.cat(planes, dim=1).to(device).expand(1, 3, side, side)
     mean = torch.tensor(_MEAN, device=device).reshape(1, 3, 1, 1)
     std = torch.tensor(_STD, device=device).reshape(1, 3, 1, 1)
     return (pixels - mean) / std

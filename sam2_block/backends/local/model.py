@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sam2_block.backends.local.hydra_state import import_sam2
+from sam2_block.backends.local.lean_encoder import make_lean
+from sam2_block.backends.local.sam2_package import config_text, sam2_modules
 from sam2_block.errors import CheckpointInvalidError
 from sam2_block.versions import META_RELEASES
 
@@ -46,16 +46,17 @@ def load_model(version: str, checkpoint: Path, device: torch.device) -> Any:
         # Damaged files fail in the readers with errors of many kinds (pickle, zip, JSON, key).
         raise CheckpointInvalidError(
             f"version {version}: {checkpoint} is not a checkpoint that can be read"
-            f" ({type(error).__name__}: {_first_line(error)}). Delete it and fetch it again."
+            f" ({type(error).__name__}: {_brief(error)}). Delete it and fetch it again."
         ) from error
     model = build_model(config)
     try:
         model.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise CheckpointInvalidError(
             f"version {version}: the weights in {checkpoint} do not fit this version's model"
-            f" ({_first_line(error)}). Is it the checkpoint of another version?"
+            f" ({_brief(error)}). Is it the checkpoint of another version?"
         ) from error
+    make_lean(model, device)
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -64,14 +65,15 @@ def build_model(config: dict[str, Any]) -> Any:
 
     Only classes of `sam2.modeling` are built: a configuration cannot name other code.
     """
-    import_sam2()
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
     _check_targets(config)
+    config = _without_warm_up(config)
     extra = {**_POSTPROCESSING, **config.get("sam_mask_decoder_extra_args", {})}
     node = OmegaConf.create({**config, "sam_mask_decoder_extra_args": extra})
-    return instantiate(node, _recursive_=True)
+    with sam2_modules():
+        return instantiate(node, _recursive_=True)
 
 
 def meta_config(version: str) -> dict[str, Any]:
@@ -80,13 +82,10 @@ def meta_config(version: str) -> dict[str, Any]:
     Args:
         version: One of `sam2_block.versions.META_RELEASES`.
     """
-    sam2 = import_sam2()
     from omegaconf import OmegaConf
 
-    path = resources.files(sam2).joinpath(META_RELEASES[version].config_file)
-    config: dict[str, Any] = OmegaConf.to_container(
-        OmegaConf.create(path.read_text()).model, resolve=True
-    )
+    node = OmegaConf.create(config_text(META_RELEASES[version].config_file)).model
+    config: dict[str, Any] = OmegaConf.to_container(node, resolve=True)
     return config
 
 
@@ -120,6 +119,21 @@ def _check_targets(node: Any) -> None:
             _check_targets(child)
 
 
-def _first_line(error: Exception) -> str:
+def _without_warm_up(node: Any) -> Any:
+    """Return the configuration with position encodings that fill no cache when they are built.
+
+    They would fill it on the first GPU there is, whichever device the operator chose.
+    """
+    if isinstance(node, list):
+        return [_without_warm_up(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    changed = {name: _without_warm_up(child) for name, child in node.items()}
+    if str(node.get("_target_", "")).endswith(".PositionEmbeddingSine"):
+        changed["warmup_cache"] = False
+    return changed
+
+
+def _brief(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:2])[:300] if lines else "no message"

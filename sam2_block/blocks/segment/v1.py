@@ -47,13 +47,15 @@ from sam2_block.backends.base import Backend
 from sam2_block.blocks.declarations import (
     ENGINE_COMPATIBILITY,
     RESTRICTIONS,
-    errors_name_image,
+    engine_error,
+    errors_are_the_callers,
     refuse_tensor_representation,
 )
 from sam2_block.blocks.results import complete_detections
 from sam2_block.detections import SAM2_SCORE
-from sam2_block.prompts import parse_point_objects
-from sam2_block.segmenter import SegmentOptions, segment_image
+from sam2_block.errors import SettingsError
+from sam2_block.prompts import InvalidBoxes, parse_point_objects
+from sam2_block.segmenter import ConfidenceSource, SegmentOptions, segment_image
 from sam2_block.settings import Settings
 from sam2_block.versions import DEFAULT, DEMO, VersionName
 
@@ -168,11 +170,11 @@ class SegmentManifestV1(WorkflowBlockManifest):
         default=None,
         title="Class Filter",
         description="Names of the classes to segment; boxes of other classes are dropped. Without"
-        " it, all are segmented. Objects given by points are always segmented.",
+        " it, or with an empty list, all are segmented. Objects given by points always are.",
         examples=[["person", "car"], "$inputs.classes"],
         json_schema_extra={"relevant_for": {"boxes": {"required": True}}},
     )
-    confidence_source: Literal["sam", "detector"] = Field(
+    confidence_source: ConfidenceSource = Field(
         default="sam",
         title="Confidence Source",
         description="What `confidence` of a mask is: the quality that SAM 2 predicts for it, or the"
@@ -186,7 +188,7 @@ class SegmentManifestV1(WorkflowBlockManifest):
             "relevant_for": {"boxes": {"required": True}},
         },
     )
-    invalid_boxes: Literal["empty", "error"] = Field(
+    invalid_boxes: InvalidBoxes = Field(
         default="empty",
         title="Invalid Boxes",
         description="What a box without area inside the image gives: a row with an empty mask and"
@@ -207,7 +209,7 @@ class SegmentManifestV1(WorkflowBlockManifest):
         Not a validator of pydantic's: the engine runs those again on every value that comes in at
         run time and hides what they say. `run` checks those values, and says it.
         """
-        if self.boxes is None and self.points is None:
+        if self.boxes is None and (self.points is None or self.points == []):
             raise ValueError(
                 "nothing to segment: connect `boxes` to the predictions of a detection model, for"
                 " example $steps.model.predictions, or give `points`."
@@ -252,7 +254,7 @@ class SegmentManifestV1(WorkflowBlockManifest):
     @classmethod
     def get_restrictions(cls) -> list[RuntimeRestriction]:
         """Return where the block cannot run."""
-        return RESTRICTIONS
+        return list(RESTRICTIONS)
 
     def get_actual_restrictions(
         self, *, ignore_environment_restrictions: bool = False
@@ -307,12 +309,15 @@ class SegmentBlockV1(WorkflowBlock):
         checkpoint_dir: Path | None,
         backend: Backend | None,
     ) -> None:
-        settings = Settings().override(
-            device=device,
-            precision=precision,
-            cache_bytes=cache_bytes,
-            checkpoint_dir=checkpoint_dir,
-        )
+        try:
+            settings = Settings().override(
+                device=device,
+                precision=precision,
+                cache_bytes=cache_bytes,
+                checkpoint_dir=checkpoint_dir,
+            )
+        except SettingsError as error:
+            raise engine_error(error) from error
         if backend is None:
             from sam2_block.backends.local.backend import shared_backend
 
@@ -338,27 +343,28 @@ class SegmentBlockV1(WorkflowBlock):
         threshold: float,
         multimask_output: bool | None,
         class_filter: list[str] | None,
-        confidence_source: Literal["sam", "detector"],
-        invalid_boxes: Literal["empty", "error"],
+        confidence_source: ConfidenceSource,
+        invalid_boxes: InvalidBoxes,
     ) -> BlockResult:
         """Segment every image of the batch; the parameters are the fields of the manifest."""
         refuse_tensor_representation()
+        with errors_are_the_callers():
+            options = SegmentOptions(
+                version=version,
+                threshold=threshold,
+                # `null` stands for the default, as the field says of itself.
+                multimask_output=True if multimask_output is None else multimask_output,
+                class_filter=class_filter,
+                confidence_source=confidence_source,
+                invalid_boxes=invalid_boxes,
+            )
         boxes_of_images = boxes if boxes is not None else [None] * len(images)
         points_of_images = points if isinstance(points, Batch) else [points] * len(images)
         results = []
         for (index, image), boxes_of_image, points_of_image in zip(
             images.iter_with_indices(), boxes_of_images, points_of_images, strict=True
         ):
-            with errors_name_image(index):
-                options = SegmentOptions(
-                    version=version,
-                    threshold=threshold,
-                    # `null` stands for the default, as the field says of itself.
-                    multimask_output=True if multimask_output is None else multimask_output,
-                    class_filter=class_filter,
-                    confidence_source=confidence_source,
-                    invalid_boxes=invalid_boxes,
-                )
+            with errors_are_the_callers(image=".".join(map(str, index))):
                 rows = segment_image(
                     self._backend, image.numpy_image, boxes_of_image, points_of_image, options
                 )

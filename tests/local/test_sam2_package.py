@@ -1,4 +1,4 @@
-"""Building a model leaves Hydra's process-wide state as the application had it."""
+"""Building a model leaves Hydra, and the package `sam2`, to the application."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import pytest
 BUILD = """
 from sam2_block.backends.local.model import build_model, meta_config
 build_model(meta_config("hiera_tiny"))
-import sam2
+import sys
 from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.version import VersionBase
 """
+METAS_OWN = 'from sam2.build_sam import build_sam2; build_sam2("{}", None, device="cpu")'
+TINY = METAS_OWN.format("configs/sam2/sam2_hiera_t.yaml")
 
 CASES = {
     "an application that has not used Hydra finds it unused": (
@@ -24,7 +26,7 @@ CASES = {
     ),
     "an application may initialise Hydra afterwards": (
         "",
-        'initialize_config_module("sam2", version_base="1.1")\n'
+        'initialize_config_module("hydra.conf", version_base="1.1")\n'
         "assert GlobalHydra.instance().is_initialized()",
     ),
     "an application that has initialised Hydra keeps its own": (
@@ -32,6 +34,19 @@ CASES = {
         "from hydra.core.global_hydra import GlobalHydra; mine = GlobalHydra.instance().hydra",
         "assert GlobalHydra.instance().hydra is mine\n"
         "assert str(VersionBase.instance().getbase()) == '1.3'",
+    ),
+    "an application may use Meta's own builder afterwards": ("", TINY),
+    "an application may have used Meta's own builder before": (TINY, TINY),
+    "the package is not left half imported": (
+        "",
+        "assert not [name for name in sys.modules if name.split('.')[0] == 'sam2']\n"
+        "import sam2.utils.misc; assert sam2.utils.misc.mask_to_box",
+    ),
+    "a second model is built from the same classes": (
+        "",
+        "model = build_model(meta_config('hiera_tiny'))\n"
+        "other = build_model(meta_config('sam2.1_hiera_tiny'))\n"
+        "assert type(model) is type(other)",
     ),
 }
 

@@ -1,0 +1,59 @@
+"""What the decoder does when the model gives nothing that can be used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sam2_block.backends.local import backend as backend_module
+from sam2_block.backends.local import decoder
+from sam2_block.backends.local.backend import LocalBackend
+from sam2_block.errors import ModelError
+from sam2_block.prompts import Prompt
+from sam2_block.settings import Settings
+
+BOX = [Prompt(box_xyxy=(10, 10, 60, 60))]
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf])
+def test_a_score_that_is_not_finite_is_an_error_and_no_missing_row(
+    score: float, coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = np.zeros((1, 8, 8), np.float32), np.array([score], np.float32)
+    monkeypatch.setattr(decoder, "_decode_batch", lambda *_: answer)
+    with pytest.raises(ModelError, match=r"not a finite number, in fp32 on cpu.*PRECISION=fp32"):
+        LocalBackend(Settings(device="cpu")).predict(
+            coins, BOX, version="demo", multimask_output=True
+        )
+
+
+def test_running_out_of_memory_on_the_device_says_what_to_do(
+    coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(backend_module, "decode", fail)
+    with pytest.raises(ModelError, match=r"demo ran out of memory on cpu\. Use a smaller"):
+        LocalBackend(Settings(device="cpu")).predict(
+            coins, BOX, version="demo", multimask_output=True
+        )
+
+
+def test_half_precision_gives_nearly_the_same_masks(coins: np.ndarray) -> None:
+    boxes = [Prompt(box_xyxy=(x, y, x + 60.0, y + 60.0)) for x in (20, 200) for y in (20, 150)]
+    exact, half = (
+        LocalBackend(Settings(device="cpu", precision=precision)).predict(
+            coins, boxes, version="demo", multimask_output=True
+        )
+        for precision in ("fp32", "bf16")
+    )
+    for one, other in zip(exact, half, strict=True):
+        assert one.score == pytest.approx(other.score, abs=0.05)
+        drawn = np.zeros((2, *coins.shape[:2]), dtype=np.bool_)
+        one.mask().paste_into(drawn[0])
+        other.mask().paste_into(drawn[1])
+        assert (drawn[0] & drawn[1]).sum() / (drawn[0] | drawn[1]).sum() > 0.9
