@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hydra import initialize_config_module
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -58,10 +57,8 @@ def meta_predictor(
     if version == "demo":
         model = _built_by_hand(find_checkpoint("demo", cpu_settings))
     else:
-        with initialize_config_module("sam2", version_base="1.2"):
-            model = build_sam2(
-                META_RELEASES[version].config_file, str(random_checkpoint(version)), device="cpu"
-            )
+        checkpoint = str(random_checkpoint(version))
+        model = build_sam2(META_RELEASES[version].config_file, checkpoint, device="cpu")
     predictor = SAM2ImagePredictor(model)
     stride = model.image_size // 4  # the predictor has the sizes of 1024 pixels built in
     predictor._bb_feat_sizes = [(stride // n, stride // n) for n in (1, 2, 4)]

@@ -1,0 +1,105 @@
+"""Portraits: a face with its features, hair, neck and clothes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from objects import Photos, Sprite, Thing
+from shapes import Alpha, blob, curve, ellipse, full_ellipse, superellipse
+from textures import FloatImage, coordinates, fractal, noise, ramp, random_colour, texture
+
+
+def _skin(rng: np.random.Generator) -> FloatImage:
+    tone = rng.uniform(0.3, 1.1)
+    return (
+        (np.array([225, 172, 140]) * tone + rng.normal(0, 10, 3)).clip(20, 250).astype(np.float32)
+    )
+
+
+def _face(rng: np.random.Generator, height: int, width: int) -> FloatImage:
+    """Skin with brows, eyes, nose and mouth, lit from one side, as `(H, W, 3)`."""
+    skin = _skin(rng)
+    rgb = np.broadcast_to(skin, (height, width, 3)) * np.float32(1)
+    light = (ramp(rng, height, width) - 0.5) * rng.uniform(0.1, 0.9)
+    rgb = np.ascontiguousarray(rgb * (1 + light)[..., None], np.float32)
+    turn, line = rng.uniform(-0.12, 0.12), rng.uniform(0.36, 0.5)
+    dark = tuple(float(c) for c in skin * rng.uniform(0.15, 0.5))
+    for side in (-1, 1):
+        centre = (int(width * (0.5 + turn + side * rng.uniform(0.17, 0.22))), int(height * line))
+        axes = (max(1, int(width * 0.09)), max(1, int(height * rng.uniform(0.02, 0.045))))
+        if rng.random() < 0.5:
+            cv2.ellipse(rgb, centre, axes, 0, 0, 360, (225.0, 220.0, 215.0), -1, cv2.LINE_AA)
+        cv2.circle(rgb, centre, max(1, axes[1]), dark, -1, cv2.LINE_AA)
+        brow = (centre[0], centre[1] - int(height * 0.07))
+        cv2.ellipse(rgb, brow, (axes[0] + 1, axes[1]), 0, 180, 360, dark, 1 + height // 60)
+    nose = (int(width * (0.5 + turn * 1.3)), int(height * (line + 0.18)))
+    cv2.ellipse(rgb, nose, (max(1, width // 14), max(1, height // 22)), 0, 0, 180, dark, 1)
+    mouth = (int(width * (0.5 + turn)), int(height * rng.uniform(0.7, 0.8)))
+    lips = (skin * np.array([0.85, 0.5, 0.5])).tolist()
+    axes = (int(width * rng.uniform(0.1, 0.22)), max(1, int(height * rng.uniform(0.02, 0.06))))
+    cv2.ellipse(rgb, mouth, axes, 0, 0, 360, lips, -1, cv2.LINE_AA)
+    if rng.random() < 0.4:
+        cv2.ellipse(
+            rgb, mouth, (axes[0], max(1, axes[1] // 2)), 0, 0, 360, (240, 235, 230), -1, cv2.LINE_AA
+        )
+    soft = cv2.GaussianBlur(rgb, (0, 0), max(0.5, height / 90))
+    return np.asarray(soft + (noise(rng, height, width, 9)[..., None] - 0.5) * 14, np.float32)
+
+
+def portrait(rng: np.random.Generator, box: tuple[int, int, int, int], photos: Photos) -> Thing:
+    """A person from the chest up: body, neck, hair, face.
+
+    Args:
+        rng: The source of every choice.
+        box: Left, top, width and height in pixels of the face alone.
+        photos: Photos to crop clothes from.
+    """
+    left, top, width, height = box
+    wide, tall = int(width * rng.uniform(2.0, 3.4)), int(height * rng.uniform(1.6, 2.6))
+    body = _shoulders(rng, tall, wide)
+    clothes = texture(rng, tall, wide, photos, photo_share=0.2)
+    if rng.random() < 0.6:
+        for _ in range(int(rng.integers(1, 5))):
+            rows, columns = max(4, tall // 5), max(4, wide // 6)
+            mark = curve(rng, rows, columns) if rng.random() < 0.5 else ellipse(rng, rows, columns)
+            y, x = int(rng.integers(tall - rows)), int(rng.integers(wide - columns))
+            view = clothes[y : y + rows, x : x + columns]
+            view += mark[..., None] * (random_colour(rng) - view)
+    body_left = left + (width - wide) // 2 + int(width * rng.uniform(-0.2, 0.2))
+    body_top = top + int(height * rng.uniform(0.95, 1.15))
+    neck_wide, neck_tall = max(4, int(width * rng.uniform(0.4, 0.6))), max(4, int(height * 0.5))
+    face = _face(rng, height, width)
+    skin = face.reshape(-1, 3).mean(0) * np.float32(rng.uniform(0.65, 0.95))
+    neck = np.broadcast_to(skin, (neck_tall, neck_wide, 3)).astype(np.float32)
+    hair_wide, hair_tall = int(width * rng.uniform(1.15, 1.8)), int(height * rng.uniform(1.0, 1.7))
+    hair_alpha = blob(rng, hair_tall, hair_wide)
+    hair_alpha = np.maximum(hair_alpha, full_ellipse(hair_tall, hair_wide))
+    hair_colour = random_colour(rng) * 0.5 if rng.random() < 0.8 else random_colour(rng)
+    strands = (fractal(rng, hair_tall, hair_wide) - 0.5) * rng.uniform(20, 90)
+    hair = (hair_colour + strands[..., None]).astype(np.float32)
+    oval = full_ellipse(height, width)
+    if rng.random() < 0.5:
+        jaw = superellipse(rng, height, width)
+        oval = np.maximum(oval, jaw * (coordinates(height, width)[1] < 0.3) * (oval > 0))
+    fringe = rng.uniform(-0.35, 0.0) if rng.random() < 0.6 else -0.5
+    hair_left = left + (width - hair_wide) // 2 + int(width * rng.uniform(-0.08, 0.08))
+    face_clip = ((coordinates(height, width)[1] - (-1 + 2 * max(fringe + 0.35, 0))) * 20).clip(0, 1)
+    sprites = (
+        Sprite(hair, hair_alpha, hair_left, top - int(height * rng.uniform(0.12, 0.35))),
+        Sprite(clothes, body, body_left, body_top),
+        Sprite(
+            neck,
+            np.ones((neck_tall, neck_wide), np.float32),
+            left + (width - neck_wide) // 2,
+            top + int(height * 0.75),
+        ),
+        Sprite(face, (oval * face_clip).astype(np.float32), left, top),
+    )
+    return Thing(sprites, ((3,), (0, 3), (0, 1, 2, 3), (1,), (0,)), 0.0)
+
+
+def _shoulders(rng: np.random.Generator, height: int, width: int) -> Alpha:
+    x, y = coordinates(height, width)
+    reach = 0.25 + 0.75 * (((y + 1) / 2) / rng.uniform(0.25, 0.7)).clip(0, 1) ** 0.5
+    return np.asarray(((reach - np.abs(x)) * width / 4).clip(0, 1), np.float32)
