@@ -56,17 +56,23 @@ def test_eight_threads_give_the_masks_of_one(requests: Any) -> None:
             assert (crop != one_crop).mean() < 1e-3
 
 
+@pytest.fixture
+def encodes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list that grows with every image that is encoded."""
+    return counted(monkeypatch, backend_module, "encode")
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[Any]:
+    calls: list[Any] = []
+    function = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *args: (calls.append(args), function(*args))[1])
+    return calls
+
+
 def test_threads_load_one_model_and_encode_an_image_once(
-    coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    coins: np.ndarray, encodes: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loads, encodes = [], []
-    load, encode = model_registry.load_model, backend_module.encode
-    monkeypatch.setattr(
-        model_registry, "load_model", lambda *args: (loads.append(args), load(*args))[1]
-    )
-    monkeypatch.setattr(
-        backend_module, "encode", lambda *args: (encodes.append(args), encode(*args))[1]
-    )
+    loads = counted(monkeypatch, model_registry, "load_model")
     MODELS.unload()
     backend = LocalBackend(Settings(device="cpu"))
     start = threading.Barrier(THREADS)
@@ -83,13 +89,8 @@ def test_threads_load_one_model_and_encode_an_image_once(
 
 
 def test_the_next_frame_with_the_same_content_is_not_encoded_again(
-    coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    coins: np.ndarray, encodes: list[Any]
 ) -> None:
-    encodes = []
-    encode = backend_module.encode
-    monkeypatch.setattr(
-        backend_module, "encode", lambda *args: (encodes.append(args), encode(*args))[1]
-    )
     backend = LocalBackend(Settings(device="cpu"))
     changed = coins.copy()
     changed[0, 0] += 1
@@ -99,14 +100,7 @@ def test_the_next_frame_with_the_same_content_is_not_encoded_again(
     assert len(encodes) == 2
 
 
-def test_without_a_cache_every_call_encodes(
-    coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    encodes = []
-    encode = backend_module.encode
-    monkeypatch.setattr(
-        backend_module, "encode", lambda *args: (encodes.append(args), encode(*args))[1]
-    )
+def test_without_a_cache_every_call_encodes(coins: np.ndarray, encodes: list[Any]) -> None:
     backend = LocalBackend(Settings(device="cpu", cache_bytes=0))
     for _ in range(2):
         backend.predict(

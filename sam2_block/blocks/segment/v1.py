@@ -3,291 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import supervision as sv
-from pydantic import ConfigDict, Field
 from roboflow_workflows.execution_engine.entities.base import (
     Batch,
-    OutputDefinition,
     WorkflowImageData,
 )
-from roboflow_workflows.execution_engine.entities.types import (
-    BOOLEAN_KIND,
-    FLOAT_KIND,
-    FLOAT_ZERO_TO_ONE_KIND,
-    IMAGE_KIND,
-    INSTANCE_SEGMENTATION_PREDICTION_KIND,
-    KEYPOINT_DETECTION_PREDICTION_KIND,
-    LABELED_POINTS_KIND,
-    LIST_OF_VALUES_KIND,
-    OBJECT_DETECTION_PREDICTION_KIND,
-    RLE_INSTANCE_SEGMENTATION_PREDICTION_KIND,
-    STRING_KIND,
-    ImageInputField,
-    Selector,
-)
-from roboflow_workflows.execution_engine.entities.workload import (
-    Discovery,
-    WorkOperation,
-    declaration_unavailable_problem,
-    incomplete_discovery,
-)
 from roboflow_workflows.prototypes.block import (
-    AirGappedAvailability,
     BlockResult,
-    DependentResource,
-    RuntimeRestriction,
     WorkflowBlock,
     WorkflowBlockManifest,
-    actual_restrictions_of,
 )
 
 from sam2_block.backends.base import Backend
 from sam2_block.blocks.declarations import (
-    ENGINE_COMPATIBILITY,
-    RESTRICTIONS,
     engine_error,
     errors_are_the_callers,
     refuse_tensor_representation,
 )
 from sam2_block.blocks.results import complete_detections
+from sam2_block.blocks.segment.v1_manifest import SegmentManifestV1
 from sam2_block.detections import SAM2_SCORE
 from sam2_block.errors import SettingsError
-from sam2_block.prompts import InvalidBoxes, parse_point_objects
+from sam2_block.prompts import InvalidBoxes
 from sam2_block.segmenter import ConfidenceSource, SegmentOptions, segment_image
 from sam2_block.settings import Settings
-from sam2_block.versions import DEFAULT, DEMO, VersionName
-
-SHORT_DESCRIPTION = "Turn a detector's boxes, or points, into masks with SAM 2."
-
-LONG_DESCRIPTION = """
-Run Meta's SAM 2 in this process and get one mask for every box and for every list of points.
-
-Connect the predictions of any detection model to **boxes**. Each box gives exactly one row, in the
-same order, with its class, its `tracker_id` and its other columns; a mask in several parts, or
-with holes, stays one row. An image without detections gives an empty result.
-
-Replace `roboflow_core/segment_anything@v1` by this type: the fields of that block mean the same
-here.
-
-The version `demo` is small, built in, and meant for demos and tests. The others are Meta's own;
-their weights are fetched once from the Hugging Face Hub, or read from a folder of the server's
-operator.
-"""
-
-
-class SegmentManifestV1(WorkflowBlockManifest):
-    """Inputs and outputs of `sam2_block/segment@v1`."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "name": "SAM 2 Segment",
-            "version": "v1",
-            "short_description": SHORT_DESCRIPTION,
-            "long_description": LONG_DESCRIPTION,
-            "license": "Apache-2.0",
-            "block_type": "model",
-            "search_keywords": [
-                "SAM2",
-                "SAM 2",
-                "segment anything",
-                "META",
-                "mask",
-                "instance segmentation",
-                "box prompt",
-                "point prompt",
-            ],
-            "ui_manifest": {
-                "section": "model",
-                "icon": "fa-brands fa-meta",
-                "blockPriority": 9.4,
-                "needsGPU": False,
-                "inference": True,
-            },
-        },
-        protected_namespaces=(),
-    )
-
-    # In each union the literal form comes first: the engine shows the first part's error.
-    type: Literal["sam2_block/segment@v1"]
-    images: Selector(kind=[IMAGE_KIND]) = ImageInputField
-    boxes: (
-        Selector(
-            kind=[
-                OBJECT_DETECTION_PREDICTION_KIND,
-                INSTANCE_SEGMENTATION_PREDICTION_KIND,
-                RLE_INSTANCE_SEGMENTATION_PREDICTION_KIND,
-                KEYPOINT_DETECTION_PREDICTION_KIND,
-            ]
-        )
-        | None
-    ) = Field(
-        default=None,
-        title="Boxes",
-        description="Predictions of another model on the same image: every box becomes one mask.",
-        examples=["$steps.object_detection_model.predictions"],
-        json_schema_extra={"always_visible": True},
-    )
-    points: list[Any] | Selector(kind=[LABELED_POINTS_KIND, LIST_OF_VALUES_KIND]) | None = Field(
-        default=None,
-        title="Points",
-        description="Points in absolute pixels: one flat list for one object, or a list of lists,"
-        " one an object. A point is {x, y, positive} or (x, y[, positive]); a negative point marks"
-        " what is not part of the object.",
-        examples=[
-            [{"x": 300, "y": 250, "positive": True}],
-            [[[300, 250], [320, 260, False]], [[80, 40]]],
-            "$inputs.points",
-        ],
-        json_schema_extra={"always_visible": True},
-    )
-    version: VersionName | Selector(kind=[STRING_KIND]) = Field(
-        default=DEFAULT,
-        title="Version",
-        description="The model: `demo` (built in, for demos and tests only), SAM 2 (`hiera_tiny` to"
-        " `hiera_large`) or SAM 2.1 (`sam2.1_hiera_tiny` to `sam2.1_hiera_large`).",
-        examples=["hiera_tiny", "sam2.1_hiera_large", "$inputs.sam2_version"],
-        json_schema_extra={"always_visible": True},
-    )
-    threshold: Annotated[float, Field(ge=0, le=1)] | Selector(
-        kind=[FLOAT_ZERO_TO_ONE_KIND, FLOAT_KIND]
-    ) = Field(
-        default=0.0,
-        title="Threshold",
-        description="Least quality that SAM 2 predicts for a mask, 0 to 1; masks below it are left"
-        " out.",
-        examples=[0.3, "$inputs.threshold"],
-    )
-    multimask_output: bool | Selector(kind=[BOOLEAN_KIND]) | None = Field(
-        default=True,
-        title="Multimask Output",
-        description="Let SAM 2 propose three masks for each prompt and take the best of them."
-        " Recommended for ambiguous prompts, such as a single point.",
-        examples=[True, "$inputs.multimask_output"],
-    )
-    class_filter: list[str] | Selector(kind=[LIST_OF_VALUES_KIND]) | None = Field(
-        default=None,
-        title="Class Filter",
-        description="Names of the classes to segment; boxes of other classes are dropped. Without"
-        " it, or with an empty list, all are segmented. Objects given by points always are.",
-        examples=[["person", "car"], "$inputs.classes"],
-        json_schema_extra={"relevant_for": {"boxes": {"required": True}}},
-    )
-    confidence_source: ConfidenceSource = Field(
-        default="sam",
-        title="Confidence Source",
-        description="What `confidence` of a mask is: the quality that SAM 2 predicts for it, or the"
-        " confidence of the detector's box. Column `sam2_score` has SAM's in either case.",
-        examples=["sam", "detector"],
-        json_schema_extra={
-            "values_metadata": {
-                "sam": {"name": "SAM 2", "description": "Predicted quality of the mask."},
-                "detector": {"name": "Detector", "description": "Confidence of the box."},
-            },
-            "relevant_for": {"boxes": {"required": True}},
-        },
-    )
-    invalid_boxes: InvalidBoxes = Field(
-        default="empty",
-        title="Invalid Boxes",
-        description="What a box without area inside the image gives: a row with an empty mask and"
-        " score 0, or an error.",
-        examples=["empty", "error"],
-        json_schema_extra={
-            "values_metadata": {
-                "empty": {"name": "Empty mask", "description": "The stream never stops."},
-                "error": {"name": "Error", "description": "The step fails and names the box."},
-            },
-            "relevant_for": {"boxes": {"required": True}},
-        },
-    )
-
-    def model_post_init(self, context: Any) -> None:
-        """Refuse, at compile time, a step that asks for nothing, and malformed literal points.
-
-        Not a validator of pydantic's: the engine runs those again on every value that comes in at
-        run time and hides what they say. `run` checks those values, and says it.
-        """
-        if self.boxes is None and (self.points is None or self.points == []):
-            raise ValueError(
-                "nothing to segment: connect `boxes` to the predictions of a detection model, for"
-                " example $steps.model.predictions, or give `points`."
-            )
-        if isinstance(self.points, list):
-            parse_point_objects(self.points)
-
-    @classmethod
-    def get_parameters_accepting_batches(cls) -> list[str]:
-        """Return the fields that always come as a batch."""
-        return ["images", "boxes"]
-
-    @classmethod
-    def get_parameters_accepting_batches_and_scalars(cls) -> list[str]:
-        """Return the fields that come as a batch or as one value for all images."""
-        return ["points"]
-
-    @classmethod
-    def describe_outputs(cls) -> list[OutputDefinition]:
-        """Return the outputs; the RLE kind comes first, so that serialised masks lose nothing."""
-        return [
-            OutputDefinition(
-                name="predictions",
-                kind=[
-                    RLE_INSTANCE_SEGMENTATION_PREDICTION_KIND,
-                    INSTANCE_SEGMENTATION_PREDICTION_KIND,
-                ],
-            ),
-            OutputDefinition(name="scores", kind=[LIST_OF_VALUES_KIND]),
-        ]
-
-    @classmethod
-    def get_execution_engine_compatibility(cls) -> str:
-        """Return the versions of the engine that the block is built for."""
-        return ENGINE_COMPATIBILITY
-
-    @classmethod
-    def get_air_gapped_availability(cls) -> AirGappedAvailability:
-        """Declare that the block runs without internet, once its weights are there."""
-        return AirGappedAvailability(available=True)
-
-    @classmethod
-    def get_restrictions(cls) -> list[RuntimeRestriction]:
-        """Return where the block cannot run."""
-        return list(RESTRICTIONS)
-
-    def get_actual_restrictions(
-        self, *, ignore_environment_restrictions: bool = False
-    ) -> Discovery[RuntimeRestriction]:
-        """Return where this step cannot run; the same for every configuration of it."""
-        return actual_restrictions_of(
-            declared=RESTRICTIONS,
-            node_id=f"$steps.{self.name}",
-            ignore_environment_restrictions=ignore_environment_restrictions,
-        )
-
-    def discover_dependent_resources(
-        self,
-    ) -> list[DependentResource] | Discovery[DependentResource]:
-        """Declare nothing for the built-in version; Meta's weights fit none of the engine's types.
-
-        Naming them as a platform's model would let the server look for them in Roboflow's cache
-        and call them missing.
-        """
-        if self.version == DEMO:
-            return []
-        return incomplete_discovery(
-            items=[],
-            reasons=[
-                declaration_unavailable_problem(
-                    node_id=f"$steps.{self.name}", declaration="resources"
-                )
-            ],
-        )
-
-    def discover_work_operations(self) -> list[WorkOperation]:
-        """Declare that a model runs."""
-        return [WorkOperation.MODEL_INFERENCE]
 
 
 class SegmentBlockV1(WorkflowBlock):
