@@ -57,11 +57,15 @@ def decode(
     batch_size = max(1, batch_bytes // (embedding.nbytes * _PROMPT_OVER_EMBEDDING))
     answers: list[LowResMask | None] = [None] * len(prompts)
     with torch.inference_mode():
+        with compute.full_precision():
+            image_pe = model.sam_prompt_encoder.get_dense_pe()  # the same for every prompt
         for batch in _batches(prompts, batch_size):
             tokens = _tokens(
                 [prompts[i] for i in batch], image_hw, model.image_size, compute.device
             )
-            logits, scores = _decode_batch(model, compute, embedding, tokens, multimask_output)
+            logits, scores = _decode_batch(
+                model, compute, embedding, image_pe, tokens, multimask_output
+            )
             if not np.isfinite(scores).all():
                 raise ModelError(
                     f"SAM 2 gave a score that is not a finite number, in {compute.precision} on"
@@ -115,6 +119,7 @@ def _decode_batch(
     model: Any,
     compute: Compute,
     embedding: Embedding,
+    image_pe: torch.Tensor,
     tokens: tuple[torch.Tensor, torch.Tensor],
     multimask_output: bool,
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -122,7 +127,6 @@ def _decode_batch(
     with compute.full_precision():
         # Half precision would move a prompt by up to a pixel of the encoder's square.
         sparse, dense = model.sam_prompt_encoder(points=tokens, boxes=None, masks=None)
-        image_pe = model.sam_prompt_encoder.get_dense_pe()
     with compute.autocast():
         masks, scores, _, _ = model.sam_mask_decoder(
             image_embeddings=embedding.image,
