@@ -5,17 +5,25 @@ Sam2BlockError
 ├── InputError (ValueError)            the request is at fault: change the request
 │   ├── ImageError                     the image cannot be segmented
 │   ├── PromptError                    a box or a point cannot be used
-│   └── OptionError                    an option has a value outside its range
+│   ├── OptionError                    an option has a value outside its range
+│   └── EndpointNotAllowedError        the workflow names a server that it may not
 ├── SettingsError                      the operator's configuration is at fault
 ├── CheckpointError                    the weights cannot be used
 │   ├── CheckpointNotFoundError        they are in none of the places searched
 │   └── CheckpointInvalidError         the file is not what its name says
-└── ModelError                         the model ran, and gave nothing that can be used
+├── ModelError                         the model ran, and gave nothing that can be used
+└── RemoteError                        a server was asked, and did not answer as it should
+    ├── RemoteConnectionError          no connection, or it broke
+    ├── RemoteTimeoutError             no answer in time
+    ├── RemoteStatusError              an answer that is an error
+    └── RemoteAnswerError              an answer that is not what the endpoint promises
 ```
 
 A message says what was expected, what came, and what to do. None holds a secret: the Workflows
 engine shows `str(error)` to the caller.
 """
+
+from __future__ import annotations
 
 
 class Sam2BlockError(Exception):
@@ -38,6 +46,10 @@ class OptionError(InputError):
     """An option of the request has a value outside its range."""
 
 
+class EndpointNotAllowedError(InputError):
+    """A workflow names a server that the operator did not allow, or something that is no server."""
+
+
 class SettingsError(Sam2BlockError):
     """A setting of the operator cannot be used; the message names the environment variable."""
 
@@ -56,3 +68,56 @@ class CheckpointInvalidError(CheckpointError):
 
 class ModelError(Sam2BlockError):
     """The model ran, and gave nothing that can be used, or ran out of memory."""
+
+
+class RemoteError(Sam2BlockError):
+    """A server was asked, and did not answer as it should.
+
+    Attributes:
+        transient: Whether the same request may well succeed later.
+        retry_after_s: How long the server asked to wait, in seconds, or None.
+    """
+
+    def __init__(
+        self, message: str, *, transient: bool = False, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.transient = transient
+        self.retry_after_s = retry_after_s
+
+
+class RemoteConnectionError(RemoteError):
+    """There is no connection to the server, or it broke."""
+
+
+class RemoteTimeoutError(RemoteError):
+    """The server did not answer in time."""
+
+
+class RemoteStatusError(RemoteError):
+    """The server answered with an HTTP status other than 200.
+
+    Attributes:
+        status: That status.
+        detail: What the server says, in its words, without the key; may be empty.
+        prompt_index: Which prompt of the request it complains of, where it says so.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        detail: str = "",
+        prompt_index: int | None = None,
+        transient: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, transient=transient, retry_after_s=retry_after_s)
+        self.status = status
+        self.detail = detail
+        self.prompt_index = prompt_index
+
+
+class RemoteAnswerError(RemoteError):
+    """The server's answer is not what the endpoint promises; nothing of it is used."""

@@ -38,6 +38,10 @@ class CroppedMask:
         left, right = int(columns[0]), int(columns[-1]) + 1
         return cls(region[top:bottom, left:right], x + left, y + top)
 
+    def detached(self) -> CroppedMask:
+        """Return the same mask without the memory of the region that it was cut from."""
+        return CroppedMask(self.crop.copy(), self.x, self.y)
+
     @property
     def is_empty(self) -> bool:
         """Whether no pixel is set."""
@@ -65,3 +69,57 @@ def coco_rle(mask: BoolArray) -> dict[str, Any]:
     """Encode an `(H, W)` mask as compressed COCO RLE, `counts` being text, so JSON takes it."""
     rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
+def decode_coco_rle(rle: Any, image_hw: tuple[int, int]) -> BoolArray:
+    """Decode compressed COCO RLE from an untrusted source.
+
+    `pycocotools` writes past the end of the mask where the runs are longer than it, so they are
+    counted first. Format: `rleFrString` in `common/maskApi.c` of pycocotools.
+
+    Args:
+        rle: `{"size": [height, width], "counts": text}`.
+        image_hw: Height and width that the mask must have.
+
+    Returns:
+        The mask, `(H, W)`.
+
+    Raises:
+        ValueError: It is not the RLE of such a mask; the message says why, and shows none of it.
+    """
+    height, width = image_hw
+    if not isinstance(rle, dict) or not isinstance(rle.get("counts"), str):
+        raise ValueError("no text `counts`")
+    if rle.get("size") != [height, width]:
+        raise ValueError(f"a size other than {[height, width]}")
+    if len(rle["counts"]) > 6 * (height * width + 1):  # six characters a run, a pixel a run
+        raise ValueError("`counts` that are far too long")
+    counts = _run_lengths(rle["counts"])
+    if counts.min() < 0 or counts.max() > height * width or counts.sum() != height * width:
+        raise ValueError(f"runs that do not fill {height} x {width} pixels")
+    decoded = coco_mask.decode({"size": [height, width], "counts": rle["counts"].encode("ascii")})
+    return np.asarray(decoded, dtype=np.bool_)
+
+
+def _run_lengths(text: str) -> NDArray[np.int64]:
+    """Return the lengths of the runs that compressed COCO `counts` hold."""
+    encoded = text.encode("utf-8", "surrogatepass")  # JSON can hold what UTF-8 cannot
+    characters = np.frombuffer(encoded, dtype=np.uint8).astype(np.int64) - 48
+    if len(characters) == 0 or characters.min() < 0 or characters.max() > 63:
+        raise ValueError("`counts` with a character that COCO RLE does not use")
+    last = characters & 0x20 == 0
+    if not last[-1]:
+        raise ValueError("`counts` that end in the middle of a number")
+    ends = np.flatnonzero(last)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > 6:  # 30 bits, so that no sum below overflows
+        raise ValueError("`counts` with a number that is far too large")
+    # Five bits a character, the lowest first; the last one's highest bit is the sign.
+    place = np.arange(len(characters)) - np.repeat(starts, lengths)
+    values = np.add.reduceat((characters & 0x1F) << (5 * place), starts)
+    values -= np.where(characters[ends] & 0x10, np.int64(1) << (5 * lengths), 0)
+    # From the fourth on, a number is the difference from the last but one.
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values

@@ -11,6 +11,7 @@ import supervision as sv
 from numpy.typing import NDArray
 
 from sam2_block.backends.base import Backend, MaskPrediction
+from sam2_block.backends.choice import choose_backend
 from sam2_block.detections import SAM2_SCORE, prompt_rows, rows_of_classes
 from sam2_block.errors import OptionError, PromptError
 from sam2_block.images import Image, as_image
@@ -22,7 +23,7 @@ from sam2_block.prompts import (
     prompts_from_points,
 )
 from sam2_block.settings import Settings
-from sam2_block.versions import DEFAULT, check_version
+from sam2_block.versions import DEFAULT, check_remote_version, check_version
 
 ConfidenceSource = Literal["detector", "sam"]
 
@@ -86,7 +87,8 @@ class Segmenter:
 
     Args:
         version: One of `sam2_block.versions.NAMES`.
-        backend: Where SAM 2 runs; by default in this process, with the operator's settings.
+        backend: Where SAM 2 runs; by default in this process, with the operator's settings. For a
+            server see `Segmenter.remote`.
 
     Example:
         >>> from sam2_block.backends.fake import FakeBackend
@@ -99,11 +101,29 @@ class Segmenter:
 
     def __init__(self, version: str = DEFAULT, *, backend: Backend | None = None) -> None:
         self.version = check_version(version)
-        if backend is None:
-            from sam2_block.backends.local.backend import shared_backend
+        self.backend = backend or choose_backend(Settings.from_environment(), "local")
 
-            backend = shared_backend(Settings.from_environment())
-        self.backend = backend
+    @classmethod
+    def remote(
+        cls, version: str = DEFAULT, *, api_url: str | None = None, api_key: str | None = None
+    ) -> Segmenter:
+        """Make a segmenter that runs SAM 2 on a server.
+
+        Args:
+            version: One of `sam2_block.versions.REMOTE_NAMES`.
+            api_url: `https://serverless.roboflow.com`, `http://localhost:9001`, or the URL of a
+                dedicated deployment; by default what the environment says.
+            api_key: A key of Roboflow's; by default `ROBOFLOW_API_KEY`. It is sent to `api_url`.
+
+        Raises:
+            Sam2BlockError: The version is not offered, or the URL cannot be used.
+        """
+        own = {"api_url": api_url, "api_key": api_key}
+        settings = Settings.from_environment().override(
+            **{name: value for name, value in own.items() if value is not None}
+        )
+        version = check_remote_version(version)
+        return cls(version, backend=choose_backend(settings, "remote"))
 
     def segment(
         self,

@@ -3,34 +3,83 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from sam2_block import setting_values as values
 from sam2_block.errors import SettingsError
 
 ENV_PREFIX = "SAM2_BLOCK_"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DEFAULT_CACHE_BYTES = 512 * 1024**2
+HOSTED_URL = "https://serverless.roboflow.com"
+
+
+def _setting(default: Any, read: values.Reader, *, also: str = "", shown: bool = True) -> Any:
+    """Declare a setting.
+
+    Args:
+        default: Its value where nothing sets it.
+        read: Reads its value, from text as well.
+        also: A variable that is read where this package's own is not set.
+        shown: Whether it may appear in a `repr`.
+    """
+    return field(default=default, repr=shown, metadata={"read": read, "also": also})
 
 
 @dataclass(frozen=True)
 class Settings:
     """The operator's settings; each is the environment variable `SAM2_BLOCK_<NAME>`.
 
+    SAM 2 in this process:
+
     Attributes:
         device: `auto` (CUDA, then MPS, then CPU), or a torch device such as `cpu` or `cuda:1`.
         precision: `auto` (chosen from the device), `fp32`, `bf16` or `fp16`.
         cache_bytes: Most bytes that the embeddings of encoded images may take; 0 keeps none.
         checkpoint_dir: Folder with Meta's checkpoints under Meta's own file names, or None.
+
+    SAM 2 on a server:
+
+        api_url: The operator's server. Unset, it is the one that the engine's own blocks use:
+            Roboflow's, or with `WORKFLOWS_REMOTE_API_TARGET` other than `hosted` the one at
+            `LOCAL_INFERENCE_API_URL`.
+        api_key: The operator's key, for the operator's server only; unset, `ROBOFLOW_API_KEY`.
+        allowed_api_urls: Further servers that a workflow may name.
+        max_concurrent_requests: Most requests under way at once to one server.
+        connect_timeout_s: Longest wait for a connection.
+        read_timeout_s: Longest silence of a server.
+        deadline_s: Most seconds for one image, all its requests, waits and repeats included.
+        max_attempts: Most tries of one request.
+        backoff_s: Longest wait before the second try; it doubles with every one after.
+        max_backoff_s: Longest wait between tries that this process chooses by itself.
+        upload_format: `png` (lossless), `jpeg`, or `auto`: PNG up to `png_max_pixels`.
+        png_max_pixels: Largest image that `auto` sends as PNG.
+        jpeg_quality: 1 to 100.
+        swap_channels: Send red and blue in each other's place, for a server that swaps them.
     """
 
-    device: str = "auto"
-    precision: str = "auto"
-    cache_bytes: int = DEFAULT_CACHE_BYTES
-    checkpoint_dir: Path | None = None
+    device: str = _setting("auto", values.device)
+    precision: str = _setting("auto", values.one_of(*PRECISIONS))
+    cache_bytes: int = _setting(DEFAULT_CACHE_BYTES, values.whole_number("bytes", 0))
+    checkpoint_dir: Path | None = _setting(None, values.folder)
+
+    api_url: str = _setting(HOSTED_URL, values.url)
+    api_key: str | None = _setting(None, values.secret, also="ROBOFLOW_API_KEY", shown=False)
+    allowed_api_urls: tuple[str, ...] = _setting((), values.urls)
+    max_concurrent_requests: int = _setting(4, values.whole_number("requests", 1, 256))
+    connect_timeout_s: float = _setting(10.0, values.seconds)
+    read_timeout_s: float = _setting(60.0, values.seconds)
+    deadline_s: float = _setting(180.0, values.seconds)
+    max_attempts: int = _setting(4, values.whole_number("tries", 1))
+    backoff_s: float = _setting(0.5, values.seconds)
+    max_backoff_s: float = _setting(8.0, values.seconds)
+    upload_format: str = _setting("auto", values.one_of("auto", "png", "jpeg"))
+    png_max_pixels: int = _setting(2048 * 2048, values.whole_number("pixels", 0))
+    jpeg_quality: int = _setting(95, values.whole_number("quality", 1, 100))
+    swap_channels: bool = _setting(False, values.switch)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -43,60 +92,48 @@ class Settings:
             SettingsError: A variable has a value that its setting cannot take.
         """
         environment = os.environ if environment is None else environment
-        values: dict[str, Any] = {}
-        for field in fields(cls):
-            text = environment.get(ENV_PREFIX + field.name.upper(), "").strip()
+        texts: dict[str, Any] = {}
+        for setting in fields(cls):
+            own = environment.get(ENV_PREFIX + setting.name.upper(), "").strip()
+            text = own or environment.get(setting.metadata["also"], "").strip()
             if text:
-                values[field.name] = text
-        return cls().override(**values)
+                texts[setting.name] = text
+        if "api_url" not in texts:
+            texts["api_url"] = _server_of_the_engine(environment)
+        return cls().override(**texts)
 
-    def override(self, **values: Any) -> Settings:
-        """Return a copy with some settings replaced; text is parsed as in the environment.
+    def override(self, **changed: Any) -> Settings:
+        """Return a copy with some settings replaced; text is read as in the environment.
 
         Raises:
             SettingsError: A value cannot be taken, or there is no such setting.
         """
-        unknown = set(values) - set(_PARSERS)
+        readers = {setting.name: setting.metadata["read"] for setting in fields(self)}
+        unknown = set(changed) - set(readers)
         if unknown:
             raise SettingsError(f"no such setting: {', '.join(sorted(unknown))}.")
-        return replace(self, **{name: _PARSERS[name](value) for name, value in values.items()})
+        read: dict[str, Any] = {}
+        for name, value in changed.items():
+            try:
+                read[name] = readers[name](value)
+            except values.HiddenValueError as error:
+                raise SettingsError(f"{ENV_PREFIX}{name.upper()}: {error}") from None
+            except ValueError as error:
+                raise SettingsError(
+                    f"{ENV_PREFIX}{name.upper()}: expected {error}; got {value!r}."
+                ) from None
+        return replace(self, **read)
 
 
-def _device(value: Any) -> str:
-    device = str(value).strip().lower()
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
-        raise _refusal("device", "auto, cpu, cuda, cuda:N or mps", value)
-    return device
+SETTING_NAMES = tuple(setting.name for setting in fields(Settings))
 
 
-def _precision(value: Any) -> str:
-    precision = str(value).strip().lower()
-    if precision not in PRECISIONS:
-        raise _refusal("precision", f"one of {', '.join(PRECISIONS)}", value)
-    return precision
-
-
-def _cache_bytes(value: Any) -> int:
+def _server_of_the_engine(environment: Mapping[str, str]) -> str:
+    """Return the server that the engine's own blocks call, from the engine's own variables."""
+    if environment.get("WORKFLOWS_REMOTE_API_TARGET", "hosted").strip().lower() == "hosted":
+        return HOSTED_URL
+    text = environment.get("LOCAL_INFERENCE_API_URL", "").strip() or "http://127.0.0.1:9001"
     try:
-        count = int(str(value).strip())
-    except ValueError:
-        count = -1
-    if count < 0:
-        raise _refusal("cache_bytes", "a whole number of bytes, 0 or more", value)
-    return count
-
-
-def _checkpoint_dir(value: Any) -> Path | None:
-    return None if value is None else Path(value).expanduser()
-
-
-_PARSERS: dict[str, Callable[[Any], Any]] = {
-    "device": _device,
-    "precision": _precision,
-    "cache_bytes": _cache_bytes,
-    "checkpoint_dir": _checkpoint_dir,
-}
-
-
-def _refusal(name: str, expected: str, came: object) -> SettingsError:
-    return SettingsError(f"{ENV_PREFIX}{name.upper()}: expected {expected}; got {came!r}.")
+        return str(values.url(text))
+    except ValueError as error:
+        raise SettingsError(f"LOCAL_INFERENCE_API_URL: {error}") from None

@@ -27,6 +27,14 @@ DEMO: VersionName = "demo"
 DEFAULT: VersionName = "hiera_tiny"
 NAMES: tuple[VersionName, ...] = get_args(VersionName)
 
+REMOTE_NAMES: tuple[VersionName, ...] = (
+    "hiera_tiny",
+    "hiera_small",
+    "hiera_b_plus",
+    "hiera_large",
+)
+"""What the endpoints of today's servers can run."""
+
 
 @dataclass(frozen=True)
 class MetaRelease:
@@ -75,3 +83,17 @@ def check_version(version: object) -> str:
     if isinstance(version, str) and version in NAMES:
         return version
     raise OptionError(f"version: expected one of {', '.join(NAMES)}; got {version!r}.")
+
+
+def check_remote_version(version: object) -> str:
+    """Return `version` if SAM 2 endpoints offer it, else raise.
+
+    Raises:
+        OptionError: `version` is none of `REMOTE_NAMES`.
+    """
+    if isinstance(version, str) and version in REMOTE_NAMES:
+        return version
+    raise OptionError(
+        f"version: a SAM 2 endpoint offers {', '.join(REMOTE_NAMES)}; got {version!r}. Choose one"
+        " of these, or run it in this process (execution_mode 'local')."
+    )

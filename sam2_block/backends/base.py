@@ -33,6 +33,11 @@ class MaskPrediction(Protocol):
 class Backend(Protocol):
     """Runs SAM 2. Calls are stateless and may come from any number of threads at once."""
 
+    @property
+    def concurrent_images(self) -> int:
+        """How many images are best worked on at once; 1 where they would only share a processor."""
+        ...
+
     def predict(
         self, image: Image, prompts: Sequence[Prompt], *, version: str, multimask_output: bool
     ) -> Sequence[MaskPrediction]:
@@ -47,6 +52,18 @@ class Backend(Protocol):
 
         Returns:
             One answer a prompt, in the order of the prompts.
+
+        Raises:
+            Sam2BlockError: The model cannot be had or run.
+        """
+        ...
+
+    def embed(self, image: Image, *, version: str) -> None:
+        """Encode an image ahead of time, so that prompts on it are answered at once.
+
+        Args:
+            image: As `predict` takes it.
+            version: One of `sam2_block.versions.NAMES`.
 
         Raises:
             Sam2BlockError: The model cannot be had or run.

@@ -33,12 +33,16 @@ class FakeBackend:
 
     Attributes:
         calls: The prompts of every call so far, in order of arrival.
+        embedded: The shapes of the images that were embedded ahead of time, in order.
     """
+
+    concurrent_images = 1
 
     def __init__(self, score: float = 0.9, radius: int = 5) -> None:
         self.score = score
         self.radius = radius
         self.calls: list[tuple[Prompt, ...]] = []
+        self.embedded: list[tuple[int, ...]] = []
         self._lock = threading.Lock()
 
     def predict(
@@ -49,6 +53,11 @@ class FakeBackend:
             self.calls.append(tuple(prompts))
         height, width = image.shape[:2]
         return [FakePrediction(self.score, self._mask(prompt, height, width)) for prompt in prompts]
+
+    def embed(self, image: Image, *, version: str) -> None:
+        """Note it down; see `Backend.embed`."""
+        with self._lock:
+            self.embedded.append(image.shape)
 
     def _mask(self, prompt: Prompt, height: int, width: int) -> CroppedMask:
         canvas = np.zeros((height, width), dtype=np.bool_)

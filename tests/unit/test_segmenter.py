@@ -20,6 +20,8 @@ PHOTO = np.zeros((100, 200, 3), dtype=np.uint8)
 class ScriptedBackend:
     """Answers the prompts of all calls, one after the other, with the scores and shapes given."""
 
+    concurrent_images = 1
+
     def __init__(self, scores: Sequence[float], shapes: Sequence[CroppedMask] = ()) -> None:
         shapes = shapes or [square(index) for index in range(len(scores))]
         self.answers = [FakePrediction(*answer) for answer in zip(scores, shapes, strict=True)]

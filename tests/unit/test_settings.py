@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sam2_block.errors import SettingsError
-from sam2_block.settings import DEFAULT_CACHE_BYTES, Settings
+from sam2_block.settings import DEFAULT_CACHE_BYTES, HOSTED_URL, SETTING_NAMES, Settings
+
+ON = ("true", "1", "yes", "on")
 
 
 def test_defaults() -> None:
@@ -26,10 +29,42 @@ def test_defaults() -> None:
         ("SAM2_BLOCK_CACHE_BYTES", " 1048576 ", "cache_bytes", 1048576),
         ("SAM2_BLOCK_CHECKPOINT_DIR", "/weights", "checkpoint_dir", Path("/weights")),
         ("SAM2_BLOCK_CHECKPOINT_DIR", "~/weights", "checkpoint_dir", Path.home() / "weights"),
+        ("SAM2_BLOCK_API_URL", " HTTP://Localhost:9001/ ", "api_url", "http://localhost:9001"),
+        ("SAM2_BLOCK_API_KEY", " k3y\n", "api_key", "k3y"),
+        ("ROBOFLOW_API_KEY", "k3y", "api_key", "k3y"),
+        ("SAM2_BLOCK_ALLOWED_API_URLS", "http://a:1", "allowed_api_urls", ("http://a:1",)),
+        (
+            "SAM2_BLOCK_ALLOWED_API_URLS",
+            " https://B.example:443/x/ ,, http://a ,",
+            "allowed_api_urls",
+            ("https://b.example/x", "http://a"),
+        ),
+        ("SAM2_BLOCK_ALLOWED_API_URLS", " , ", "allowed_api_urls", ()),
+        ("SAM2_BLOCK_MAX_CONCURRENT_REQUESTS", "1", "max_concurrent_requests", 1),
+        ("SAM2_BLOCK_MAX_CONCURRENT_REQUESTS", "256", "max_concurrent_requests", 256),
+        ("SAM2_BLOCK_CONNECT_TIMEOUT_S", "2.5", "connect_timeout_s", 2.5),
+        ("SAM2_BLOCK_READ_TIMEOUT_S", " 120 ", "read_timeout_s", 120.0),
+        ("SAM2_BLOCK_DEADLINE_S", "86400", "deadline_s", 86400.0),
+        ("SAM2_BLOCK_MAX_ATTEMPTS", "1", "max_attempts", 1),
+        ("SAM2_BLOCK_BACKOFF_S", "1e-3", "backoff_s", 0.001),
+        ("SAM2_BLOCK_MAX_BACKOFF_S", "30", "max_backoff_s", 30.0),
+        ("SAM2_BLOCK_UPLOAD_FORMAT", " JPEG", "upload_format", "jpeg"),
+        ("SAM2_BLOCK_UPLOAD_FORMAT", "png", "upload_format", "png"),
+        ("SAM2_BLOCK_PNG_MAX_PIXELS", "0", "png_max_pixels", 0),
+        ("SAM2_BLOCK_JPEG_QUALITY", "1", "jpeg_quality", 1),
+        ("SAM2_BLOCK_JPEG_QUALITY", "100", "jpeg_quality", 100),
+        *(
+            ("SAM2_BLOCK_SWAP_CHANNELS", text, "swap_channels", text.strip().lower() in ON)
+            for text in ("true", "1", "yes", "on", " TRUE ", "false", "0", "no", "off", "Off")
+        ),
         # Blank counts as unset: `docker run -e NAME=` and empty lines of an env file.
         ("SAM2_BLOCK_DEVICE", "  ", "device", "auto"),
         ("SAM2_BLOCK_CACHE_BYTES", "", "cache_bytes", DEFAULT_CACHE_BYTES),
         ("SAM2_BLOCK_CHECKPOINT_DIR", "", "checkpoint_dir", None),
+        *(
+            (f"SAM2_BLOCK_{name.upper()}", " \t", name, getattr(Settings(), name))
+            for name in SETTING_NAMES
+        ),
     ],
 )
 def test_variable_sets_its_setting_and_no_other(
@@ -43,6 +78,9 @@ def test_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch)
     assert Settings.from_environment().cache_bytes == 77
 
 
+SECONDS = "a number of seconds above 0, 86400 at the most"
+
+
 @pytest.mark.parametrize(
     ("variable", "text", "expected"),
     [
@@ -53,6 +91,26 @@ def test_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch)
         ("CACHE_BYTES", "512MiB", "a whole number of bytes, 0 or more"),
         ("CACHE_BYTES", "-1", "a whole number of bytes, 0 or more"),
         ("CACHE_BYTES", "1.5", "a whole number of bytes, 0 or more"),
+        ("MAX_CONCURRENT_REQUESTS", "0", "a whole number of requests, 1 to 256"),
+        ("MAX_CONCURRENT_REQUESTS", "257", "a whole number of requests, 1 to 256"),
+        ("CONNECT_TIMEOUT_S", "0", SECONDS),
+        ("CONNECT_TIMEOUT_S", "-1", SECONDS),
+        ("READ_TIMEOUT_S", "1 min", SECONDS),
+        ("DEADLINE_S", "nan", SECONDS),
+        ("DEADLINE_S", "inf", SECONDS),
+        # Locks and sockets cannot wait so long, and fail with an error of their own.
+        ("DEADLINE_S", "86401", SECONDS),
+        ("DEADLINE_S", "1e300", SECONDS),
+        ("MAX_ATTEMPTS", "0", "a whole number of tries, 1 or more"),
+        ("BACKOFF_S", "0", SECONDS),
+        ("MAX_BACKOFF_S", "1,5", SECONDS),
+        ("UPLOAD_FORMAT", "webp", "one of auto, png, jpeg"),
+        ("PNG_MAX_PIXELS", "-1", "a whole number of pixels, 0 or more"),
+        ("JPEG_QUALITY", "0", "a whole number of quality, 1 to 100"),
+        ("JPEG_QUALITY", "101", "a whole number of quality, 1 to 100"),
+        ("JPEG_QUALITY", "95.5", "a whole number of quality, 1 to 100"),
+        ("SWAP_CHANNELS", "maybe", "true or false"),
+        ("SWAP_CHANNELS", "2", "true or false"),
     ],
 )
 def test_bad_variable_is_named(variable: str, text: str, expected: str) -> None:
@@ -82,3 +140,116 @@ def test_override_of_what_is_no_setting() -> None:
 
 def test_equal_settings_share_what_is_keyed_by_them() -> None:
     assert hash(Settings(device="cpu")) == hash(Settings().override(device=" CPU "))
+
+
+LOCAL_URL = "http://127.0.0.1:9001"
+
+
+@pytest.mark.parametrize(
+    ("environment", "url"),
+    [
+        ({}, HOSTED_URL),
+        ({"WORKFLOWS_REMOTE_API_TARGET": "hosted"}, HOSTED_URL),
+        ({"WORKFLOWS_REMOTE_API_TARGET": " HOSTED "}, HOSTED_URL),
+        # Only said to be there, not to be used.
+        ({"LOCAL_INFERENCE_API_URL": "http://a:1"}, HOSTED_URL),
+        ({"LOCAL_INFERENCE_API_URL": "no url"}, HOSTED_URL),
+        ({"WORKFLOWS_REMOTE_API_TARGET": "self-hosted"}, LOCAL_URL),
+        ({"WORKFLOWS_REMOTE_API_TARGET": "self-hosted", "LOCAL_INFERENCE_API_URL": " "}, LOCAL_URL),
+        (
+            {"WORKFLOWS_REMOTE_API_TARGET": "x", "LOCAL_INFERENCE_API_URL": " http://A:1/ "},
+            "http://a:1",
+        ),
+        # This package's own comes first.
+        (
+            {
+                "WORKFLOWS_REMOTE_API_TARGET": "self-hosted",
+                "LOCAL_INFERENCE_API_URL": "no url",
+                "SAM2_BLOCK_API_URL": "https://own.example/",
+            },
+            "https://own.example",
+        ),
+    ],
+)
+def test_server_is_that_of_the_engine_unless_told(environment: dict[str, str], url: str) -> None:
+    assert Settings.from_environment(environment).api_url == url
+
+
+@pytest.mark.parametrize(
+    ("own", "engines", "key"),
+    [
+        ("own", "engines", "own"),
+        (" ", "engines", "engines"),
+        ("", " ", None),
+        ("own", "", "own"),
+    ],
+)
+def test_own_key_comes_before_that_of_the_engine(own: str, engines: str, key: str | None) -> None:
+    environment = {"SAM2_BLOCK_API_KEY": own, "ROBOFLOW_API_KEY": engines}
+    assert Settings.from_environment(environment).api_key == key
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://user:pa55@a.example",
+        "https://a.example?api_key=pa55",
+        "https://a.example#pa55",
+        "http://a.example:pa55",
+        "https://user:pa55@a.example\u2100",
+        "pa55",
+    ],
+)
+@pytest.mark.parametrize(
+    ("variable", "others"),
+    [
+        ("SAM2_BLOCK_API_URL", {}),
+        ("SAM2_BLOCK_ALLOWED_API_URLS", {}),
+        ("LOCAL_INFERENCE_API_URL", {"WORKFLOWS_REMOTE_API_TARGET": "self-hosted"}),
+    ],
+)
+def test_url_with_a_password_is_not_shown(variable: str, others: dict[str, str], text: str) -> None:
+    value = f"http://first,{text}" if variable.endswith("URLS") else text
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({variable: value, **others})
+    assert str(caught.value).startswith(f"{variable}: expected http(s)://host[:port][/path]")
+    assert "pa55" not in "".join(traceback.format_exception(caught.value))
+    links, error = [], caught.value
+    while error is not None:
+        links.append(repr(error))
+        error = error.__cause__ or error.__context__
+    assert "pa55" not in "".join(links)
+
+
+def test_message_of_a_bad_url() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings().override(api_url="https://user:pa55@a.example")
+    assert str(caught.value) == (
+        "SAM2_BLOCK_API_URL: expected http(s)://host[:port][/path] and nothing more; got"
+        " https://a.example with more, or with a scheme that is neither."
+    )
+
+
+def test_key_is_in_no_repr() -> None:
+    settings = Settings.from_environment({"ROBOFLOW_API_KEY": "k3y-of-the-operator"})
+    assert settings.api_key == "k3y-of-the-operator"
+    for text in (repr(settings), str(settings), f"{settings}", repr({settings: settings})):
+        assert "k3y" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "read"),
+    [
+        ("allowed_api_urls", ["http://A:1/", "http://b"], ("http://a:1", "http://b")),
+        ("allowed_api_urls", None, ()),
+        ("allowed_api_urls", (), ()),
+        ("api_key", None, None),
+        ("deadline_s", 5, 5.0),
+        ("max_attempts", 2, 2),
+        ("swap_channels", True, True),
+        ("swap_channels", False, False),
+        ("jpeg_quality", "90", 90),
+    ],
+)
+def test_override_takes_values_of_python(name: str, value: Any, read: Any) -> None:
+    assert getattr(Settings().override(**{name: value}), name) == read

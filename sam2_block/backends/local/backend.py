@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
 from sam2_block.backends.local.decoder import decode
 from sam2_block.backends.local.embedding_cache import EmbeddingCache, content_key
-from sam2_block.backends.local.encoder import encode
-from sam2_block.backends.local.model_registry import MODELS
+from sam2_block.backends.local.encoder import Embedding, encode
+from sam2_block.backends.local.model_registry import MODELS, LoadedModel
 from sam2_block.backends.local.upsample import LowResMask
 from sam2_block.errors import ModelError
 from sam2_block.images import Image
@@ -25,6 +26,8 @@ class LocalBackend:
         settings: The operator's settings.
     """
 
+    concurrent_images = 1
+
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.embeddings = EmbeddingCache(settings.cache_bytes)
@@ -34,24 +37,38 @@ class LocalBackend:
     ) -> list[LowResMask]:
         """Answer every prompt on one image; see `Backend.predict`."""
         loaded = MODELS.get(version, self.settings)
-        try:
-            embedding = self.embeddings.get_or_make(
-                (loaded.key, content_key(image)),
-                lambda: encode(loaded.model, loaded.compute, image),
-            )
+        with _memory_errors_of(loaded):
             return decode(
                 loaded.model,
                 loaded.compute,
-                embedding,
+                self._embedding(loaded, image),
                 prompts,
                 (image.shape[0], image.shape[1]),
                 multimask_output=multimask_output,
             )
-        except torch.OutOfMemoryError as error:
-            raise ModelError(
-                f"SAM 2 {version} ran out of memory on {loaded.compute.device}. Use a smaller"
-                " version, SAM2_BLOCK_PRECISION=bf16, or another device."
-            ) from error
+
+    def embed(self, image: Image, *, version: str) -> None:
+        """Encode an image into the cache; see `Backend.embed`."""
+        loaded = MODELS.get(version, self.settings)
+        with _memory_errors_of(loaded):
+            self._embedding(loaded, image)
+
+    def _embedding(self, loaded: LoadedModel, image: Image) -> Embedding:
+        return self.embeddings.get_or_make(
+            (loaded.key, content_key(image)),
+            lambda: encode(loaded.model, loaded.compute, image),
+        )
+
+
+@contextlib.contextmanager
+def _memory_errors_of(loaded: LoadedModel) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"SAM 2 {loaded.key[0]} ran out of memory on {loaded.compute.device}. Use a smaller"
+            " version, SAM2_BLOCK_PRECISION=bf16, or another device."
+        ) from error
 
 
 _shared: dict[Settings, LocalBackend] = {}

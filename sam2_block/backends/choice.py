@@ -1,0 +1,34 @@
+"""Where SAM 2 runs for a request: in this process, or on a server."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sam2_block.backends.base import Backend
+from sam2_block.settings import Settings
+
+Place = Literal["local", "remote"]
+
+
+def choose_backend(
+    settings: Settings, place: Place, api_url: str | None = None, api_key: str | None = None
+) -> Backend:
+    """Return the process's backend for a request; what it needs is imported only now.
+
+    Args:
+        settings: The operator's settings.
+        place: `local`, in this process, or `remote`, on a server.
+        api_url: The server that the workflow names, or None for the operator's.
+        api_key: The key that the workflow gives, or None for the operator's.
+
+    Raises:
+        EndpointNotAllowedError: The operator does not allow that server.
+    """
+    if place == "local":
+        from sam2_block.backends.local.backend import shared_backend
+
+        return shared_backend(settings)
+    from sam2_block.backends.remote.backend import RemoteBackend, shared_service
+    from sam2_block.backends.remote.endpoints import choose_endpoint
+
+    return RemoteBackend(shared_service(settings), choose_endpoint(settings, api_url, api_key))

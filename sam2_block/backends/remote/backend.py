@@ -1,0 +1,234 @@
+"""The remote backend: an image goes up once, chunks of prompts go in parallel, masks come back."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sam2_block.backends.remote.client import HttpClient
+from sam2_block.backends.remote.endpoints import Endpoint
+from sam2_block.backends.remote.failures import refuses_format
+from sam2_block.backends.remote.known_images import KnownImages
+from sam2_block.backends.remote.retry import Deadline
+from sam2_block.backends.remote.wire import (
+    ImageFormat,
+    RemotePrediction,
+    chunks,
+    parse_answer,
+    prompt_json,
+)
+from sam2_block.backends.remote.workers import Workers
+from sam2_block.errors import RemoteAnswerError, RemoteStatusError
+from sam2_block.images import Image
+from sam2_block.prompts import Prompt
+from sam2_block.settings import Settings
+from sam2_block.single_flight import SingleFlight
+from sam2_block.versions import check_remote_version
+
+EMBED_PATH, SEGMENT_PATH = "/sam2/embed_image", "/sam2/segment_image"
+
+# The server makes three masks of floats a prompt at the size of the image, all at once.
+_SERVER_BYTES_A_PIXEL = 12
+_SERVER_BYTES = 512 * 1024**2
+_MOST_PROMPTS = 64
+
+# Images that a server is thought to know. Forgetting one costs an upload, no more.
+_REMEMBERED_IMAGES = 1000
+
+
+@dataclass(frozen=True)
+class _Upload:
+    """One image on its way: what it is called, what it is, and until when there is time."""
+
+    version: str
+    image_id: str
+    image: Image
+    image_format: ImageFormat
+    deadline: Deadline
+    is_shared: bool = False  # by several requests
+
+    def naming(self) -> dict[str, Any]:
+        """Return the fields of every request on this image.
+
+        The version is always named: servers and clients differ in the one they take without it.
+        """
+        return {"sam2_version_id": self.version, "image_id": self.image_id}
+
+    def image_json(self) -> dict[str, str]:
+        """Return the image as the endpoint takes it; encoded only now that it has to be sent."""
+        return {"type": "base64", "value": self.image_format.encode(self.image)}
+
+
+class RemoteService:
+    """What all requests of one process share: connections, threads, and what servers know.
+
+    Args:
+        settings: The operator's settings.
+        client: Sends the requests; by default over the network.
+    """
+
+    def __init__(self, settings: Settings, client: HttpClient | None = None) -> None:
+        self.settings = settings
+        self.client = client or HttpClient(settings)
+        self.image_format = ImageFormat.of(settings)
+        self.workers = Workers(settings.max_concurrent_requests)
+        self.known = KnownImages(_REMEMBERED_IMAGES)
+        self.embeds: SingleFlight[tuple[str, ...], None] = SingleFlight()
+        self.without_rle: set[str] = set()
+
+    def close(self) -> None:
+        """End the threads and close the connections."""
+        self.workers.close()
+        self.client.close()
+
+
+class RemoteBackend:
+    """Runs SAM 2 on a server. Thread-safe.
+
+    Args:
+        service: What the requests share.
+        endpoint: The server and the key.
+    """
+
+    def __init__(self, service: RemoteService, endpoint: Endpoint) -> None:
+        self._service = service
+        self._endpoint = endpoint
+
+    @property
+    def concurrent_images(self) -> int:
+        """As many as there may be requests: while one is encoded here, another is on the wire."""
+        return self._service.settings.max_concurrent_requests
+
+    def predict(
+        self, image: Image, prompts: Sequence[Prompt], *, version: str, multimask_output: bool
+    ) -> list[RemotePrediction]:
+        """Answer every prompt on one image; see `Backend.predict`."""
+        height, width = image.shape[:2]
+        most = max(1, _SERVER_BYTES // (height * width * _SERVER_BYTES_A_PIXEL))
+        groups = list(chunks(prompts, min(most, _MOST_PROMPTS)))
+        upload = self._upload(image, version, is_shared=len(groups) > 1)
+        if upload.is_shared:
+            # One request would bring the image along; several share one upload.
+            self._embed_in_time(upload)
+        calls = [
+            functools.partial(self._segment, upload, prompts, group, multimask_output)
+            for group in groups
+        ]
+        parts = self._service.workers.run(calls, upload.deadline, self._endpoint.url)
+        answers: dict[int, RemotePrediction] = {}
+        for group, part in zip(groups, parts, strict=True):
+            answers.update(zip(group, part, strict=True))
+        return [answers[index] for index in range(len(prompts))]
+
+    def embed(self, image: Image, *, version: str) -> None:
+        """Have the server encode an image; see `Backend.embed`."""
+        self._embed_in_time(self._upload(image, version))
+
+    def _upload(self, image: Image, version: str, is_shared: bool = False) -> _Upload:
+        version = check_remote_version(version)
+        deadline = Deadline(self._service.settings.deadline_s)
+        formats = self._service.image_format
+        return _Upload(version, formats.image_id(image), image, formats, deadline, is_shared)
+
+    def _key(self, upload: _Upload) -> tuple[str, ...]:
+        return (self._endpoint.url, upload.version, upload.image_id)
+
+    def _post(self, path: str, payload: dict[str, Any], deadline: Deadline) -> Any:
+        return self._service.client.post(self._endpoint, path, payload, deadline)
+
+    def _embed_in_time(self, upload: _Upload) -> None:
+        call = functools.partial(self._embed, upload)
+        self._service.workers.run([call], upload.deadline, self._endpoint.url)
+
+    def _embed(self, upload: _Upload) -> None:
+        """Upload the image, unless the server knows it, once for all who ask meanwhile."""
+        key = self._key(upload)
+
+        def send() -> None:
+            if key in self._service.known:
+                return
+            payload = {**upload.naming(), "image": upload.image_json()}
+            answer = self._post(EMBED_PATH, payload, upload.deadline)
+            if not isinstance(answer, dict) or answer.get("image_id") != upload.image_id:
+                raise RemoteAnswerError(
+                    f"{self._endpoint.url} did not confirm the `image_id` of the image it embedded."
+                )
+            self._service.known.add(key)
+
+        self._service.embeds.run(key, send)
+
+    def _segment(
+        self, upload: _Upload, prompts: Sequence[Prompt], group: list[int], multimask_output: bool
+    ) -> list[RemotePrediction]:
+        """Answer the prompts of one group, which are indices of `prompts`."""
+        url, without_rle = self._endpoint.url, self._service.without_rle
+        payload = {
+            **upload.naming(),
+            "prompts": {"prompts": [prompt_json(prompts[index]) for index in group]},
+            "multimask_output": multimask_output,
+            "format": "json" if url in without_rle else "rle",
+        }
+        try:
+            answer = self._ask(upload, payload)
+        except RemoteStatusError as error:
+            if payload["format"] == "rle" and refuses_format(error.detail):
+                # A server from before RLE: from here on, polygons.
+                without_rle.add(url)
+                return self._segment(upload, prompts, group, multimask_output)
+            if error.prompt_index is None or error.prompt_index >= len(group):
+                raise
+            index = group[error.prompt_index]
+            raise RemoteStatusError(
+                f"{error} That is prompt {index} of the image, {prompts[index]}.",
+                status=error.status,
+                detail=error.detail,
+                prompt_index=index,
+            ) from None
+        try:
+            return parse_answer(answer, len(group), (upload.image.shape[0], upload.image.shape[1]))
+        except RemoteAnswerError as error:
+            raise RemoteAnswerError(f"{url} sent {error}.") from None
+
+    def _ask(self, upload: _Upload, payload: dict[str, Any]) -> Any:
+        """Send a request by the image's id where the server knows it, else with the image."""
+        key = self._key(upload)
+        if key in self._service.known:
+            answer = self._ask_by_id(upload, payload)
+            if answer is None and upload.is_shared:
+                self._embed(upload)
+                answer = self._ask_by_id(upload, payload)
+            if answer is not None:
+                return answer
+        answer = self._post(
+            SEGMENT_PATH, {**payload, "image": upload.image_json()}, upload.deadline
+        )
+        self._service.known.add(key)
+        return answer
+
+    def _ask_by_id(self, upload: _Upload, payload: dict[str, Any]) -> Any:
+        """Send a request without the image; None where the server does not know the image."""
+        # The endpoint wants an image all the same, and takes an empty one where it knows the id.
+        by_id = {**payload, "image": {"type": "base64", "value": ""}}
+        try:
+            return self._post(SEGMENT_PATH, by_id, upload.deadline)
+        except RemoteStatusError as error:
+            if error.status != 400:
+                raise
+            # It has forgotten the image, or this is another one of several servers.
+            self._service.known.discard(self._key(upload))
+            return None
+
+
+_services: dict[Settings, RemoteService] = {}
+_services_lock = threading.Lock()
+
+
+def shared_service(settings: Settings) -> RemoteService:
+    """Return the process's service for these settings, so that steps share its connections."""
+    with _services_lock:
+        if settings not in _services:
+            _services[settings] = RemoteService(settings)
+        return _services[settings]

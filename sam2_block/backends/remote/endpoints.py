@@ -1,0 +1,91 @@
+"""Which server is asked, and which key it is shown.
+
+A workflow is not trusted with the operator's key, nor with the operator's network: whoever can run
+a workflow on a server could otherwise have the key sent to a machine of their own, or have the
+server call one inside the operator's walls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from sam2_block.errors import EndpointNotAllowedError, OptionError
+from sam2_block.setting_values import secret
+from sam2_block.settings import Settings
+from sam2_block.urls import normalise_url
+
+# Roboflow's own hosts: the hosted API, and dedicated deployments.
+_ROBOFLOW_DOMAINS = ("roboflow.com", "roboflow.cloud")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server and what to show it.
+
+    Attributes:
+        url: Scheme, host, port and path prefix, without a slash at the end.
+        api_key: The key that goes with every request; None for none.
+        key_source: Which key that is, in words, for messages.
+    """
+
+    url: str
+    api_key: str | None = field(default=None, repr=False)
+    key_source: str = "no key was sent: set ROBOFLOW_API_KEY, or the step's api_key"
+
+    def without_key(self, text: str) -> str:
+        """Return a text with the key struck out."""
+        return text.replace(self.api_key, "***") if self.api_key else text
+
+
+def choose_endpoint(settings: Settings, api_url: str | None, api_key: str | None) -> Endpoint:
+    """Decide where a step's requests go, and with which key.
+
+    Args:
+        settings: The operator's settings.
+        api_url: The workflow's own choice of a server, or None.
+        api_key: The workflow's own key, or None.
+
+    Returns:
+        The operator's server, or the workflow's where that is one of Roboflow's hosts or one that
+        the operator allowed. The operator's key goes to the operator's server only.
+
+    Raises:
+        EndpointNotAllowedError: The workflow's server is none of these.
+        OptionError: The workflow's key is no text.
+    """
+    if api_key is not None and not isinstance(api_key, str):  # a workflow can bring anything
+        raise OptionError(f"api_key: expected text; got {type(api_key).__name__}.")
+    own_key = secret(api_key)
+    url = settings.api_url if not api_url else _normalised(api_url)
+    if url != settings.api_url and not _may_be_named(url, settings):
+        raise EndpointNotAllowedError(
+            f"api_url: the operator of this server does not allow {url}. Expected"
+            f" {settings.api_url}, a host of Roboflow's over https, or one that the operator lists"
+            " in SAM2_BLOCK_ALLOWED_API_URLS."
+        )
+    if own_key:
+        return Endpoint(url, own_key, "the step's api_key")
+    if url == settings.api_url and settings.api_key:
+        source = "the operator's key, SAM2_BLOCK_API_KEY or ROBOFLOW_API_KEY"
+        return Endpoint(url, settings.api_key, source)
+    return Endpoint(url)
+
+
+def _normalised(api_url: object) -> str:
+    if not isinstance(api_url, str):
+        raise EndpointNotAllowedError(f"api_url: expected text; got {type(api_url).__name__}.")
+    try:
+        return normalise_url(api_url)
+    except ValueError as error:
+        raise EndpointNotAllowedError(f"api_url: {error}") from None
+
+
+def _may_be_named(url: str, settings: Settings) -> bool:
+    if url in settings.allowed_api_urls:
+        return True
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return parts.scheme == "https" and any(
+        host == domain or host.endswith("." + domain) for domain in _ROBOFLOW_DOMAINS
+    )

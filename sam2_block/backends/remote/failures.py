@@ -1,0 +1,162 @@
+"""What a failure of the endpoint means, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from typing import Any
+
+import httpx
+
+from sam2_block.backends.remote.endpoints import Endpoint
+from sam2_block.backends.remote.retry import TRANSIENT_STATUSES
+from sam2_block.errors import (
+    RemoteAnswerError,
+    RemoteConnectionError,
+    RemoteError,
+    RemoteStatusError,
+    RemoteTimeoutError,
+)
+
+_LONGEST_DETAIL = 300
+
+
+def error_of_transport(endpoint: Endpoint, error: Exception) -> RemoteError:
+    """Make the error of a request that got no answer, or only a part of one.
+
+    Args:
+        endpoint: Who was asked.
+        error: What `httpx` raised.
+    """
+    url, name = endpoint.url, type(error).__name__
+    said = _shortened(endpoint.without_key(str(error))) or name
+    if isinstance(error, httpx.ConnectTimeout):
+        return RemoteTimeoutError(
+            f"{url} did not take the connection in time (SAM2_BLOCK_CONNECT_TIMEOUT_S).",
+            transient=True,
+        )
+    if isinstance(error, httpx.TimeoutException):
+        return RemoteTimeoutError(
+            f"{url} was silent for too long ({name}; SAM2_BLOCK_READ_TIMEOUT_S).", transient=True
+        )
+    if isinstance(error, httpx.DecodingError):
+        return RemoteAnswerError(f"{url} sent an answer that cannot be unpacked ({said}).")
+    certificate = _certificate_error(error)
+    if certificate is not None:
+        return RemoteConnectionError(
+            f"the certificate of {url} was not accepted ({certificate.verify_message}). Check the"
+            " URL; for a certificate of your own set SSL_CERT_FILE."
+        )
+    if isinstance(error, httpx.ConnectError):
+        return RemoteConnectionError(
+            f"no connection to {url} ({said}). Is a server running there?", transient=True
+        )
+    if isinstance(error, httpx.TransportError):
+        return RemoteConnectionError(
+            f"the connection to {url} broke ({name}: {said}).", transient=True
+        )
+    return RemoteConnectionError(f"{url} cannot be asked ({name}: {said}).")
+
+
+def error_of_status(
+    endpoint: Endpoint, status: int, body: bytes, retry_after_s: float | None
+) -> RemoteStatusError:
+    """Make the error of an answer that is not 200.
+
+    Args:
+        endpoint: Who answered.
+        status: The HTTP status.
+        body: The answer.
+        retry_after_s: How long the server asked to wait, or None.
+    """
+    words, prompt_index = _words_of(body.decode("utf-8", "replace"))
+    # Only now: JSON can spell the key in escapes. And not later: a part of it may be left.
+    words = _shortened(endpoint.without_key(words))
+    return RemoteStatusError(
+        f"{endpoint.url} answered {status}: {_meaning(endpoint, status)}"
+        + (f" It says: {words}" if words else ""),
+        status=status,
+        detail=words,
+        prompt_index=prompt_index,
+        # A server that knows a mask format too little fails with 500, today and tomorrow.
+        transient=status in TRANSIENT_STATUSES and not refuses_format(words),
+        retry_after_s=retry_after_s,
+    )
+
+
+def refuses_format(detail: str) -> bool:
+    """Whether a server says that it does not know the format of masks that it was asked for."""
+    return re.search(r"\bformat\b", detail, re.IGNORECASE) is not None  # not in "information"
+
+
+def _meaning(endpoint: Endpoint, status: int) -> str:
+    if status in (401, 403):
+        return f"it does not accept the key ({endpoint.key_source})."
+    if status == 404:
+        return (
+            "SAM 2 is not enabled there. On a server of your own set CORE_MODEL_SAM2_ENABLED=True;"
+            " else check the URL."
+        )
+    if status == 413:
+        return (
+            "the image is too large for it. Send JPEG (SAM2_BLOCK_UPLOAD_FORMAT=jpeg), or resize or"
+            " slice the image."
+        )
+    if status in (400, 422):
+        return "it cannot use the request."
+    if status == 429:
+        return "too many requests. Lower SAM2_BLOCK_MAX_CONCURRENT_REQUESTS, or wait."
+    if 300 <= status < 400:
+        return "it redirects, and is not followed, as the key is meant for it alone."
+    if status >= 500:
+        return "it failed."
+    return "expected 200."
+
+
+def _words_of(body: str) -> tuple[str, int | None]:
+    """Return what a server says in words, and the index of the prompt that it complains of."""
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        page = body.lstrip().startswith("<")  # of a proxy
+        return ("" if page else body), None
+    if not isinstance(parsed, dict):
+        return str(parsed or ""), None
+    said = parsed.get("message") or parsed.get("detail") or ""
+    if isinstance(said, list):  # FastAPI's list of what is wrong with a request
+        complaints = [item for item in said if isinstance(item, dict)]
+        indices = [_prompt_index(item.get("loc")) for item in complaints]
+        words = "; ".join(
+            f"{'.'.join(map(str, _as_list(item.get('loc'))))}: {item.get('msg', '')}"
+            for item in complaints
+        )
+        return words, next((i for i in indices if i is not None), None)
+    return str(said), None
+
+
+def _prompt_index(place: Any) -> int | None:
+    """Return the index of a prompt from the place of a complaint, `[..., "prompts", 3, ...]`."""
+    steps = _as_list(place)
+    if "prompts" in steps:
+        within = steps[steps.index("prompts") :]
+        return next((step for step in within if type(step) is int and step >= 0), None)
+    return None
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _shortened(text: str) -> str:
+    start = text[: 10 * _LONGEST_DETAIL]
+    text = " ".join("".join(c if c.isprintable() else " " for c in start).split())
+    return text if len(text) <= _LONGEST_DETAIL else text[: _LONGEST_DETAIL - 3] + "..."
+
+
+def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

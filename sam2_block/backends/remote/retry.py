@@ -1,0 +1,88 @@
+"""When to ask again, and how long to wait: exponential backoff with jitter, and a deadline.
+
+Jitter spreads the callers of an overloaded server over the whole wait ("full jitter": M. Brooker,
+"Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+"""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often to try, and how long to wait in between.
+
+    Attributes:
+        max_attempts: Most tries of one request, the first included.
+        backoff_s: Longest wait before the second try; it doubles with every one after.
+        max_backoff_s: No wait of our own is longer; one that the server asks for may be.
+        random_share: Gives a random share of the longest wait, 0 to 1.
+    """
+
+    max_attempts: int
+    backoff_s: float
+    max_backoff_s: float
+    random_share: Callable[[], float] = random.random
+
+    def wait_s(self, failures: int, retry_after_s: float | None) -> float | None:
+        """Return how long to wait after so many failures.
+
+        Args:
+            failures: Tries that failed, 1 or more.
+            retry_after_s: The least that the server asked for, or None.
+
+        Returns:
+            Seconds, or None where there is to be no other try.
+        """
+        if failures >= self.max_attempts:
+            return None
+        doublings = min(failures - 1, 30)  # beyond that, only the cap counts
+        longest = min(self.max_backoff_s, self.backoff_s * float(2**doublings))
+        return max(longest * self.random_share(), retry_after_s or 0.0)
+
+
+class Deadline:
+    """The moment at which a piece of work is given up.
+
+    Args:
+        seconds: How long from now.
+        clock: Tells the time in seconds.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._end = clock() + seconds
+
+    def remaining_s(self) -> float:
+        """Return the seconds left, 0 when there are none."""
+        return max(0.0, self._end - self._clock())
+
+
+def parse_retry_after(header: str | None, now: Callable[[], float] = time.time) -> float | None:
+    """Read a `Retry-After` header (RFC 9110, 10.2.3): seconds, or a date.
+
+    Returns:
+        Seconds to wait, 0 for a date that has passed; None where there is no header, or one that
+        says neither.
+    """
+    if header is None:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+        if moment.tzinfo is None:  # one of the forms of HTTP dates names no zone; all are in UTC
+            moment = moment.replace(tzinfo=datetime.timezone.utc)
+        return max(0.0, moment.timestamp() - now())
+    except (ValueError, OverflowError):
+        return None

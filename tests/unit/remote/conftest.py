@@ -1,0 +1,39 @@
+"""A client of a scripted server, in a time of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from sam2_block.backends.remote import client as client_module
+from sam2_block.backends.remote.client import HttpClient
+from sam2_block.backends.remote.endpoints import Endpoint
+from sam2_block.settings import Settings
+from tests.unit.remote.scripted_server import URL, Clock, Post, Server
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def post(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Post]:
+    """Send one request to a server; the waits are the longest that chance may choose."""
+    policy = client_module.RetryPolicy
+    monkeypatch.setattr(client_module, "RetryPolicy", lambda *own: policy(*own, lambda: 1.0))
+    clients = []
+
+    def send(server: Server, *, key: str | None = None, seconds: float = 1000, **own: Any) -> Any:
+        settings = Settings().override(**{"max_attempts": 4, **own})
+        client = HttpClient(settings, transport=httpx.MockTransport(server), sleep=clock.sleep)
+        clients.append(client)
+        endpoint = Endpoint(URL, key)
+        return client.post(endpoint, "/sam2/x", {"a": [1, "\u00e4"]}, clock.deadline(seconds))
+
+    yield send
+    for client in clients:
+        client.close()

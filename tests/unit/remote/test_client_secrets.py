@@ -1,0 +1,185 @@
+"""The key goes into the body of requests, and nowhere else, whatever a server does with it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import ssl
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+
+from sam2_block.backends.remote.client import HttpClient
+from sam2_block.backends.remote.endpoints import Endpoint, choose_endpoint
+from sam2_block.backends.remote.retry import Deadline
+from sam2_block.errors import RemoteError
+from sam2_block.settings import Settings
+from tests.unit.remote.scripted_server import Post, Server, ok
+
+# Never written as one word in a call: a traceback shows the source of its lines.
+KEY = "k3y" * 5
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Log all that there is to log: this package's, httpx's and httpcore's."""
+    for name in ("", "sam2_block", "httpx", "httpcore"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    return caplog
+
+
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        yield from chain_of(error.__cause__)
+        error = error.__context__
+
+
+def texts_of(error: BaseException, log: pytest.LogCaptureFixture) -> Iterator[str]:
+    """Yield all that a person may get to see of an error, and what went before it."""
+    for link in chain_of(error):
+        yield from (str(link), repr(link), repr(link.args), repr(vars(link)))
+    yield from traceback.format_exception(error)
+    for record in log.records:
+        yield from (record.getMessage(), repr(record.args), str(record.exc_info))
+
+
+def raises(kind: type[Exception]) -> Callable[[httpx.Request], Exception]:
+    """Fail as httpx does when it quotes what it received: with a cause that quotes it as well."""
+
+    def answer(request: httpx.Request) -> Exception:
+        said = request.content.decode()
+        error = kind(f"illegal status line: {said!r}")
+        error.__cause__ = ValueError(said)
+        return error
+
+    return answer
+
+
+def echo(status: int, wrap: Callable[[str], str] = str, **headers: str) -> Callable[..., object]:
+    def answer(request: httpx.Request) -> httpx.Response:
+        key = json.loads(request.content)["api_key"]
+        return httpx.Response(status, content=wrap(key).encode(), headers=headers)
+
+    return answer
+
+
+def escaped(key: str) -> str:
+    return json.dumps({"message": "*"}).replace("*", "".join(f"\\u{ord(c):04x}" for c in key))
+
+
+def certificate(request: httpx.Request) -> Exception:
+    error = httpx.ConnectError(request.content.decode())
+    error.__cause__ = ssl.SSLCertVerificationError(request.content.decode())
+    error.__cause__.verify_message = "self-signed certificate"
+    return error
+
+
+LEAKS = {
+    "plain": echo(403),
+    "json": echo(401, lambda key: json.dumps({"message": f"bad key {key}"})),
+    "escapes": echo(401, escaped),
+    "detail": echo(422, lambda key: json.dumps({"detail": {"input": {"api_key": key}}})),
+    "place": echo(422, lambda key: json.dumps({"detail": [{"loc": [key], "msg": key}]})),
+    "cut in two": echo(500, lambda key: "x" * 290 + key),
+    "page": echo(502, lambda key: f"<html>{key}</html>"),
+    "tried again": echo(503, lambda key: f"busy with {key}"),
+    "deadline": echo(503, lambda key: f"busy with {key}", **{"Retry-After": "99999"}),
+    "redirect": lambda request: httpx.Response(307, headers={"Location": f"http://x/{KEY}"}),
+    "no json": echo(200),
+    "bytes": lambda request: httpx.Response(200, content=b'{"a": "\xff' + request.content),
+    "html": echo(200, lambda key: f"<html>{key}</html>"),
+    "no gzip": echo(200, **{"Content-Encoding": "gzip"}),
+    "cookie": lambda request: httpx.Response(400, headers={"Set-Cookie": f"key={KEY}"}),
+    "status line": raises(httpx.RemoteProtocolError),
+    "refused": raises(httpx.ConnectError),
+    "slow": raises(httpx.ReadTimeout),
+    "bad url": raises(httpx.InvalidURL),
+    "encoding": raises(httpx.DecodingError),
+    "other": raises(httpx.RequestError),
+    "certificate": certificate,
+}
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_key_is_in_no_error_and_in_no_log(
+    name: str, post: Post, log: pytest.LogCaptureFixture
+) -> None:
+    server = Server(LEAKS[name])
+    with pytest.raises(RemoteError) as caught:
+        post(server, key=KEY, max_attempts=3, seconds=100)
+    texts = list(texts_of(caught.value, log))
+    assert not [text for text in texts if KEY in text]
+    # Nor a part of it.
+    assert not [text for text in texts if KEY[:7] in text]
+    for request in server.requests:
+        assert KEY in request.content.decode()
+        assert KEY not in str(request.url)
+        assert KEY not in repr(request.headers.raw)
+
+
+def test_log_says_what_is_tried_again(post: Post, log: pytest.LogCaptureFixture) -> None:
+    post(Server(LEAKS["tried again"], ok()), key=KEY, backoff_s=2)
+    own = [record.getMessage() for record in log.records if record.name.startswith("sam2_block")]
+    assert own == [
+        "try 1 of /sam2/x failed, waiting 2.0 s: http://sam2.test/prefix answered 503: it failed."
+        " It says: busy with ***"
+    ]
+
+
+def test_no_cookie_of_one_caller_goes_with_the_request_of_another() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return ok(**{"Set-Cookie": "session=callers-own; Path=/"})
+
+    server = Server(answer)
+    client = HttpClient(Settings(), transport=httpx.MockTransport(server))
+    for key in (KEY, "another"):
+        client.post(Endpoint("http://sam2.test", key), "/x", {}, Deadline(1000))
+    assert [request.headers.get("Cookie") for request in server.requests] == [None, None]
+    client.close()
+
+
+class EchoHandler(BaseHTTPRequestHandler):
+    """Answers 500 with the request's body, in gzip."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = gzip.compress(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(500)
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def echo_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("NO_PROXY", "*")
+    with ThreadingHTTPServer(("127.0.0.1", 0), EchoHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_key_is_not_in_what_httpx_logs_of_a_real_connection(
+    echo_url: str, log: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(api_url=echo_url, api_key=KEY, max_attempts=1)
+    client = HttpClient(settings)
+    with pytest.raises(RemoteError, match="answered 500: it failed") as caught:
+        client.post(choose_endpoint(settings, None, None), "/sam2/x", {}, Deadline(30))
+    client.close()
+    loggers = {record.name.partition(".")[0] for record in log.records}
+    assert loggers >= {"httpx", "httpcore"}
+    assert not [text for text in texts_of(caught.value, log) if KEY in text]

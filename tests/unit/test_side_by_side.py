@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from sam2_block import side_by_side
+from sam2_block.side_by_side import map_side_by_side
+
+# How long a test waits before it fails; when all is well nothing waits this long.
+PATIENCE_S = 30.0
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 100])
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+def test_results_are_in_the_order_of_the_items(count: int, at_once: int) -> None:
+    items = [f"item {index}" for index in range(count)]
+    assert map_side_by_side(str.upper, items, at_once) == [item.upper() for item in items]
+
+
+def test_order_is_not_that_in_which_they_end() -> None:
+    second_is_done = threading.Event()
+
+    def call(item: int) -> int:
+        if item == 0:
+            assert second_is_done.wait(PATIENCE_S)
+        else:
+            second_is_done.set()
+        return item
+
+    assert map_side_by_side(call, [0, 1], 2) == [0, 1]
+
+
+def test_as_many_run_at_once_as_may_and_no_more() -> None:
+    # Each waits for two others: fewer than three at once would break the barrier.
+    together = threading.Barrier(3, timeout=PATIENCE_S)
+    lock = threading.Lock()
+    running, most = 0, 0
+
+    def call(item: int) -> int:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        together.wait()
+        with lock:
+            running -= 1
+        # Nobody begins the next item before all three have been counted out.
+        together.wait()
+        return item
+
+    assert map_side_by_side(call, range(9), 3) == list(range(9))
+    assert most == 3
+
+
+@pytest.mark.parametrize(("items", "at_once"), [([1, 2, 3], 1), ([1], 4)])
+def test_what_is_not_side_by_side_runs_in_the_thread_of_the_caller(
+    items: list[int], at_once: int
+) -> None:
+    here = threading.get_ident()
+    threads = map_side_by_side(lambda item: threading.get_ident(), items, at_once)
+    assert set(threads) == {here}
+
+
+def test_threads_say_whose_they_are() -> None:
+    names = map_side_by_side(lambda item: threading.current_thread().name, [1, 2], 2)
+    assert all(name.startswith("sam2_block-image") for name in names)
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_first_failure_in_order_is_raised(at_once: int) -> None:
+    later_has_failed = threading.Event()
+
+    def call(item: int) -> None:
+        if item == 0 and at_once == 2:
+            assert later_has_failed.wait(PATIENCE_S)
+        later_has_failed.set()
+        raise KeyError(f"item {item}")
+
+    with pytest.raises(KeyError, match="item 0"):
+        map_side_by_side(call, [0, 1], at_once)
+
+
+def test_items_after_a_failure_are_not_begun_one_at_a_time() -> None:
+    begun = []
+
+    def call(item: int) -> None:
+        begun.append(item)
+        if item == 1:
+            raise ValueError("item 1")
+
+    with pytest.raises(ValueError, match="item 1"):
+        map_side_by_side(call, range(5), 1)
+    assert begun == [0, 1]
+
+
+def test_items_not_begun_are_dropped_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+    dropped = threading.Event()
+
+    class WatchedPool(ThreadPoolExecutor):
+        def __exit__(self, *error: object) -> bool | None:
+            dropped.set()
+            return super().__exit__(*error)
+
+    def call(item: int) -> None:
+        begun.append(item)
+        if item == 0:
+            raise ValueError("item 0")
+        assert dropped.wait(PATIENCE_S)
+
+    monkeypatch.setattr(side_by_side, "ThreadPoolExecutor", WatchedPool)
+    with pytest.raises(ValueError, match="item 0"):
+        map_side_by_side(call, range(1000), 2)
+    # The thread of the first may have taken another before the failure was known.
+    assert set(begun) <= {0, 1, 2}
+
+
+def test_nothing_runs_any_more_when_a_failure_is_raised() -> None:
+    started, release = threading.Event(), threading.Event()
+    ended = []
+
+    def call(item: int) -> None:
+        if item == 0:
+            assert started.wait(PATIENCE_S)
+            release.set()
+            raise ValueError("item 0")
+        started.set()
+        assert release.wait(PATIENCE_S)
+        ended.append(item)
+
+    with pytest.raises(ValueError, match="item 0"):
+        map_side_by_side(call, [0, 1], 2)
+    assert ended == [1]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_interruption_is_passed_on(error: type[BaseException]) -> None:
+    def call(item: int) -> None:
+        raise error
+
+    with pytest.raises(error):
+        map_side_by_side(call, [1, 2], 2)
