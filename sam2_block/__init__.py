@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sam2_block._version import __version__
 from sam2_block.errors import SettingsError
-from sam2_block.settings import Settings
+from sam2_block.settings import SETTING_NAMES, Settings
 
 if TYPE_CHECKING:
     from sam2_block.segmenter import Segmenter as Segmenter
@@ -29,9 +29,10 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 def load_blocks() -> list[type[Any]]:
     """Return the block classes; called by the engine."""
+    from sam2_block.blocks.embed.v1 import EmbedBlockV1
     from sam2_block.blocks.segment.v1 import SegmentBlockV1
 
-    return [SegmentBlockV1]
+    return [SegmentBlockV1, EmbedBlockV1]
 
 
 @functools.cache
@@ -44,12 +45,13 @@ def _settings() -> Settings:
         raise engine_error(error) from error
 
 
+def _setting(name: str) -> Any:
+    return getattr(_settings(), name)
+
+
 # The engine calls these once a step. A caller's own init parameter `sam2_block.<name>` wins.
 REGISTERED_INITIALIZERS: dict[str, Callable[[], Any]] = {
-    "device": lambda: _settings().device,
-    "precision": lambda: _settings().precision,
-    "cache_bytes": lambda: _settings().cache_bytes,
-    "checkpoint_dir": lambda: _settings().checkpoint_dir,
+    **{name: functools.partial(_setting, name) for name in SETTING_NAMES},
     "backend": lambda: None,
 }
 

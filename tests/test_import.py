@@ -11,9 +11,10 @@ import pytest
 from roboflow_workflows.prototypes.block import WorkflowBlock
 
 import sam2_block
+from sam2_block.settings import Settings
 
 HEAVY = ("torch", "sam2", "roboflow_workflows", "inference", "supervision", "cv2", "hydra")
-INITIALIZERS = ["device", "precision", "cache_bytes", "checkpoint_dir", "backend"]
+INITIALIZERS = [*Settings.__dataclass_fields__, "backend"]
 
 
 def in_new_process(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -84,7 +85,7 @@ def test_loading_the_blocks_does_not_load_the_model_code() -> None:
 def test_blocks_are_a_list_of_blocks() -> None:
     blocks = sam2_block.load_blocks()
     assert type(blocks) is list
-    assert [block.__name__ for block in blocks] == ["SegmentBlockV1"]
+    assert [block.__name__ for block in blocks] == ["SegmentBlockV1", "EmbedBlockV1"]
     assert all(issubclass(block, WorkflowBlock) for block in blocks)
 
 

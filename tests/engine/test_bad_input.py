@@ -209,6 +209,8 @@ def test_value_of_an_input_that_the_engine_lets_through(
 
 
 class FailingBackend:
+    concurrent_images = 1
+
     def __init__(self, error: Exception) -> None:
         self.error = error
 

@@ -36,10 +36,14 @@ ENGINE_OF_RELEASE = {"0.2.13": "1.17.0"}
 
 
 @functools.cache
-def description() -> BlockDescription:
+def descriptions() -> dict[str, BlockDescription]:
     blocks = blocks_loader.describe_available_blocks(dynamic_blocks=[]).blocks
-    (block,) = [block for block in blocks if block.block_source == "sam2_block"]
-    return block
+    ours = [block for block in blocks if block.block_source == "sam2_block"]
+    return {block.manifest_type_identifier: block for block in ours}
+
+
+def description() -> BlockDescription:
+    return descriptions()[TYPE]
 
 
 def step(**fields: Any) -> SegmentManifestV1:
@@ -55,6 +59,7 @@ def test_engine_describes_the_block() -> None:
     assert [output.name for output in block.outputs_manifest] == ["predictions", "scores"]
     assert block.input_dimensionality_offsets == {}
     assert block.output_dimensionality_offset == 0
+    assert list(descriptions()) == [TYPE, "sam2_block/embed@v1"]
 
 
 def test_kinds_of_the_outputs() -> None:
@@ -82,7 +87,7 @@ def test_examples_and_default_of_a_field_are_valid(name: str) -> None:
         assert getattr(step(**{"boxes": "$steps.x.predictions", name: value}), name) == value
 
 
-@pytest.mark.parametrize("name", ["confidence_source", "invalid_boxes"])
+@pytest.mark.parametrize("name", ["confidence_source", "invalid_boxes", "execution_mode"])
 def test_editor_can_show_every_choice(name: str) -> None:
     field = SegmentManifestV1.model_fields[name]
     choices = field.json_schema_extra["values_metadata"]
@@ -174,7 +179,8 @@ def test_nothing_global_is_set() -> None:
 
 
 def test_initializers_are_those_of_the_block() -> None:
-    assert list(sam2_block.REGISTERED_INITIALIZERS) == SegmentBlockV1.get_init_parameters()
+    for block in sam2_block.load_blocks():
+        assert set(sam2_block.REGISTERED_INITIALIZERS) == set(block.get_init_parameters())
     registered = blocks_loader.load_initializers()
     values = {
         name: registered[f"sam2_block.{name}"]() for name in SegmentBlockV1.get_init_parameters()

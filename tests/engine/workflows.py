@@ -118,6 +118,8 @@ def run(
 class ShapesBackend:
     """Answers the prompts of all calls, one after the other, with the masks given."""
 
+    concurrent_images = 1
+
     def __init__(self, *masks: np.ndarray) -> None:
         self.masks = list(masks)
         self.images: list[np.ndarray] = []

@@ -19,36 +19,29 @@ from roboflow_workflows.execution_engine.entities.types import (
     LIST_OF_VALUES_KIND,
     OBJECT_DETECTION_PREDICTION_KIND,
     RLE_INSTANCE_SEGMENTATION_PREDICTION_KIND,
-    STRING_KIND,
     ImageInputField,
     Selector,
 )
-from roboflow_workflows.execution_engine.entities.workload import (
-    Discovery,
-    WorkOperation,
-    declaration_unavailable_problem,
-    incomplete_discovery,
-)
-from roboflow_workflows.prototypes.block import (
-    AirGappedAvailability,
-    DependentResource,
-    RuntimeRestriction,
-    WorkflowBlockManifest,
-    actual_restrictions_of,
-)
 
-from sam2_block.blocks.declarations import (
-    ENGINE_COMPATIBILITY,
-    RESTRICTIONS,
+from sam2_block.blocks.manifest import (
+    ApiKey,
+    ApiUrl,
+    ExecutionMode,
+    Sam2Manifest,
+    Version,
+    api_key_field,
+    api_url_field,
+    execution_mode_field,
+    version_field,
 )
 from sam2_block.prompts import InvalidBoxes, parse_point_objects
 from sam2_block.segmenter import ConfidenceSource
-from sam2_block.versions import DEFAULT, DEMO, VersionName
 
 SHORT_DESCRIPTION = "Turn a detector's boxes, or points, into masks with SAM 2."
 
 LONG_DESCRIPTION = """
-Run Meta's SAM 2 in this process and get one mask for every box and for every list of points.
+Run Meta's SAM 2, in this process or on a server, and get one mask for every box and for every list
+of points.
 
 Connect the predictions of any detection model to **boxes**. Each box gives exactly one row, in the
 same order, with its class, its `tracker_id` and its other columns; a mask in several parts, or
@@ -59,11 +52,12 @@ here.
 
 The version `demo` is small, built in, and meant for demos and tests. The others are Meta's own;
 their weights are fetched once from the Hugging Face Hub, or read from a folder of the server's
-operator.
+operator. On a server, choose **execution mode** `remote`: the image is sent once, and the answer is
+the same.
 """
 
 
-class SegmentManifestV1(WorkflowBlockManifest):
+class SegmentManifestV1(Sam2Manifest):
     """Inputs and outputs of `sam2_block/segment@v1`."""
 
     model_config = ConfigDict(
@@ -93,6 +87,7 @@ class SegmentManifestV1(WorkflowBlockManifest):
             },
         },
         protected_namespaces=(),
+        hide_input_in_errors=True,  # an API key may be in it
     )
 
     # In each union the literal form comes first: the engine shows the first part's error.
@@ -128,14 +123,7 @@ class SegmentManifestV1(WorkflowBlockManifest):
         ],
         json_schema_extra={"always_visible": True},
     )
-    version: VersionName | Selector(kind=[STRING_KIND]) = Field(
-        default=DEFAULT,
-        title="Version",
-        description="The model: `demo` (built in, for demos and tests only), SAM 2 (`hiera_tiny` to"
-        " `hiera_large`) or SAM 2.1 (`sam2.1_hiera_tiny` to `sam2.1_hiera_large`).",
-        examples=["hiera_tiny", "sam2.1_hiera_large", "$inputs.sam2_version"],
-        json_schema_extra={"always_visible": True},
-    )
+    version: Version = version_field()
     threshold: Annotated[float, Field(ge=0, le=1)] | Selector(
         kind=[FLOAT_ZERO_TO_ONE_KIND, FLOAT_KIND]
     ) = Field(
@@ -189,6 +177,10 @@ class SegmentManifestV1(WorkflowBlockManifest):
         },
     )
 
+    execution_mode: ExecutionMode = execution_mode_field()
+    api_url: ApiUrl = api_url_field()
+    api_key: ApiKey = api_key_field()
+
     def model_post_init(self, context: Any) -> None:
         """Refuse, at compile time, a step that asks for nothing, and malformed literal points.
 
@@ -202,6 +194,7 @@ class SegmentManifestV1(WorkflowBlockManifest):
             )
         if isinstance(self.points, list):
             parse_point_objects(self.points)
+        self.check_version_of_remote_step()
 
     @classmethod
     def get_parameters_accepting_batches(cls) -> list[str]:
@@ -226,51 +219,3 @@ class SegmentManifestV1(WorkflowBlockManifest):
             ),
             OutputDefinition(name="scores", kind=[LIST_OF_VALUES_KIND]),
         ]
-
-    @classmethod
-    def get_execution_engine_compatibility(cls) -> str:
-        """Return the versions of the engine that the block is built for."""
-        return ENGINE_COMPATIBILITY
-
-    @classmethod
-    def get_air_gapped_availability(cls) -> AirGappedAvailability:
-        """Declare that the block runs without internet, once its weights are there."""
-        return AirGappedAvailability(available=True)
-
-    @classmethod
-    def get_restrictions(cls) -> list[RuntimeRestriction]:
-        """Return where the block cannot run."""
-        return list(RESTRICTIONS)
-
-    def get_actual_restrictions(
-        self, *, ignore_environment_restrictions: bool = False
-    ) -> Discovery[RuntimeRestriction]:
-        """Return where this step cannot run; the same for every configuration of it."""
-        return actual_restrictions_of(
-            declared=RESTRICTIONS,
-            node_id=f"$steps.{self.name}",
-            ignore_environment_restrictions=ignore_environment_restrictions,
-        )
-
-    def discover_dependent_resources(
-        self,
-    ) -> list[DependentResource] | Discovery[DependentResource]:
-        """Declare nothing for the built-in version; Meta's weights fit none of the engine's types.
-
-        Naming them as a platform's model would let the server look for them in Roboflow's cache
-        and call them missing.
-        """
-        if self.version == DEMO:
-            return []
-        return incomplete_discovery(
-            items=[],
-            reasons=[
-                declaration_unavailable_problem(
-                    node_id=f"$steps.{self.name}", declaration="resources"
-                )
-            ],
-        )
-
-    def discover_work_operations(self) -> list[WorkOperation]:
-        """Declare that a model runs."""
-        return [WorkOperation.MODEL_INFERENCE]

@@ -1,0 +1,54 @@
+"""What the blocks of this plugin share: the operator's settings, and where SAM 2 runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from roboflow_workflows.environment import WORKFLOWS_STEP_EXECUTION_MODE
+from roboflow_workflows.prototypes.block import WorkflowBlock
+
+from sam2_block.backends.base import Backend
+from sam2_block.backends.choice import Place, choose_backend
+from sam2_block.blocks.declarations import engine_error
+from sam2_block.blocks.manifest import ExecutionMode
+from sam2_block.errors import SettingsError
+from sam2_block.settings import SETTING_NAMES, Settings
+
+
+class Sam2Block(WorkflowBlock):
+    """A block that runs SAM 2.
+
+    Args:
+        backend: Where SAM 2 runs, whatever the step says; None to do as the step says.
+        **settings: The operator's settings, one for each of `sam2_block.settings.SETTING_NAMES`.
+    """
+
+    def __init__(self, backend: Backend | None, **settings: Any) -> None:
+        try:
+            self._settings = Settings().override(**settings)
+        except SettingsError as error:
+            raise engine_error(error) from error
+        self._given_backend = backend
+
+    @classmethod
+    def get_init_parameters(cls) -> list[str]:
+        """Return the names of the initializers that the block is made with."""
+        return ["backend", *SETTING_NAMES]
+
+    def _backend(
+        self, execution_mode: ExecutionMode, api_url: str | None, api_key: str | None
+    ) -> Backend:
+        """Return where SAM 2 runs for a step with these fields.
+
+        Raises:
+            EndpointNotAllowedError: The operator does not allow that server.
+        """
+        if self._given_backend is not None:
+            return self._given_backend
+        return choose_backend(self._settings, _place(execution_mode), api_url, api_key)
+
+
+def _place(execution_mode: ExecutionMode) -> Place:
+    if execution_mode == "auto":
+        return "remote" if str(WORKFLOWS_STEP_EXECUTION_MODE).lower() == "remote" else "local"
+    return execution_mode

@@ -1,0 +1,1 @@
+"""Blocks that encode an image ahead of the prompts on it."""

@@ -1,0 +1,89 @@
+"""What `sam2_block/embed@v1` takes, gives and declares."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+from roboflow_workflows.execution_engine.entities.base import OutputDefinition
+from roboflow_workflows.execution_engine.entities.types import (
+    IMAGE_KIND,
+    ImageInputField,
+    Selector,
+)
+
+from sam2_block.blocks.manifest import (
+    ApiKey,
+    ApiUrl,
+    ExecutionMode,
+    Sam2Manifest,
+    Version,
+    api_key_field,
+    api_url_field,
+    execution_mode_field,
+    version_field,
+)
+
+SHORT_DESCRIPTION = "Encode an image with SAM 2 ahead of the prompts on it."
+
+LONG_DESCRIPTION = """
+Run the image encoder of Meta's SAM 2, which is the slow part, and keep what it makes: here, or on
+the server. The output is the image itself. Every **SAM 2 Segment** step of the same version on this
+image then answers at once, without encoding it again.
+
+Put it beside the detector, so that both run at the same time; or run a workflow of this block alone
+to load the model before the first request comes.
+"""
+
+
+class EmbedManifestV1(Sam2Manifest):
+    """Inputs and outputs of `sam2_block/embed@v1`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "name": "SAM 2 Embed Image",
+            "version": "v1",
+            "short_description": SHORT_DESCRIPTION,
+            "long_description": LONG_DESCRIPTION,
+            "license": "Apache-2.0",
+            "block_type": "model",
+            "search_keywords": [
+                "SAM2",
+                "SAM 2",
+                "segment anything",
+                "META",
+                "embedding",
+                "warm up",
+            ],
+            "ui_manifest": {
+                "section": "model",
+                "icon": "fa-brands fa-meta",
+                "blockPriority": 9.5,
+                "needsGPU": False,
+                "inference": True,
+            },
+        },
+        protected_namespaces=(),
+        hide_input_in_errors=True,  # an API key may be in it
+    )
+
+    type: Literal["sam2_block/embed@v1"]
+    images: Selector(kind=[IMAGE_KIND]) = ImageInputField
+    version: Version = version_field()
+    execution_mode: ExecutionMode = execution_mode_field()
+    api_url: ApiUrl = api_url_field()
+    api_key: ApiKey = api_key_field()
+
+    def model_post_init(self, context: Any) -> None:
+        """Refuse, at compile time, a version that cannot be run where the step says."""
+        self.check_version_of_remote_step()
+
+    @classmethod
+    def get_parameters_accepting_batches(cls) -> list[str]:
+        """Return the fields that always come as a batch."""
+        return ["images"]
+
+    @classmethod
+    def describe_outputs(cls) -> list[OutputDefinition]:
+        """Return the output: the image that came in."""
+        return [OutputDefinition(name="image", kind=[IMAGE_KIND])]
