@@ -1,0 +1,184 @@
+"""The real `inference` server in a process of its own, with a random SAM 2 model on its disk."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import site
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+START_TIMEOUT_S = 180
+STOP_TIMEOUT_S = 10
+VERSION = "hiera_tiny"
+
+# The socket comes from the parent, which so knows the port before the server's configuration is
+# read. Stdin ends when the parent does: a test run that is killed leaves no server behind.
+PROGRAM = """
+import os, signal, socket, sys, threading
+
+def end_with_the_parent():
+    sys.stdin.read()
+    os.killpg(0, signal.SIGKILL)
+
+threading.Thread(target=end_with_the_parent, daemon=True).start()
+
+import uvicorn
+from inference.core.interfaces.http.http_api import HttpInterface
+from inference.core.managers.base import ModelManager
+from inference.core.registries.roboflow import RoboflowModelRegistry
+from inference.models.utils import ROBOFLOW_MODEL_TYPES
+
+app = HttpInterface(ModelManager(RoboflowModelRegistry(ROBOFLOW_MODEL_TYPES))).app
+server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1"))
+server.run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
+"""
+
+
+@dataclass(frozen=True)
+class Sam2Server:
+    """A server that answers.
+
+    Attributes:
+        url: Where, without a slash at the end.
+        checkpoint_dir: Folder with the weights it serves, under Meta's own file name.
+        log_path: What it has written to stdout and stderr so far.
+    """
+
+    url: str
+    checkpoint_dir: Path
+    log_path: Path
+
+
+@contextlib.contextmanager
+def running_server(folder: Path, checkpoint: Path) -> Iterator[Sam2Server]:
+    """Run the server while the context lasts.
+
+    Args:
+        folder: An empty folder, outside which the server writes nothing.
+        checkpoint: Meta's `.pt` file of `VERSION`.
+
+    Raises:
+        RuntimeError: The server ended, or was not up in time; has the end of its log.
+    """
+    work_dir, log_path = folder / "work", folder / "server.log"
+    _lay_out(work_dir, checkpoint)
+    # Not in the working directory: a script's own folder heads `sys.path`, and there a folder
+    # named `inference`, which the server wants beside it, would hide the package.
+    program = folder / "program" / "serve.py"
+    program.parent.mkdir()
+    program.write_text(PROGRAM)
+    with socket.create_server(("127.0.0.1", 0)) as listener, log_path.open("wb") as log:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        process = subprocess.Popen(
+            [sys.executable, str(program), str(listener.fileno())],
+            cwd=work_dir,
+            env=_environment(folder, url, checkpoint.parent),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,  # its children can then be ended with it
+        )
+    try:
+        _wait_until_up(process, url, log_path)
+        yield Sam2Server(url=url, checkpoint_dir=checkpoint.parent, log_path=log_path)
+    finally:
+        _stop(process)
+
+
+def _lay_out(work_dir: Path, checkpoint: Path) -> None:
+    """Make what the server expects under its working directory: a model, and a landing page."""
+    package = work_dir / "sam2" / VERSION
+    package.mkdir(parents=True)
+    (package / "model.pt").hardlink_to(checkpoint)
+    described = {
+        "sam_configuration.json": {"version": "sam2_hiera_t"},
+        "model_config.json": {
+            "model_architecture": "sam2",
+            "task_type": "interactive-instance-segmentation",
+            "backend_type": "torch",
+        },
+    }
+    for name, content in described.items():
+        (package / name).write_text(json.dumps(content))
+    for name in ("static", "_next/static"):
+        (work_dir / "inference/landing/out" / name).mkdir(parents=True)
+
+
+def _environment(folder: Path, url: str, checkpoint_dir: Path) -> dict[str, str]:
+    """Return this process's environment without keys and our settings, and with the server's own.
+
+    `import inference.core`, which the tests do, leaves paths and an offline latch in
+    `os.environ`; those are not the server's either.
+    """
+    unwanted = ("SAM2_BLOCK_", "XDG_", "HF_", "_ROBOFLOW_INFERENCE_")
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(unwanted) and name not in ("ROBOFLOW_API_KEY", "API_KEY")
+    }
+    places = {
+        name: folder / "home" / place
+        for name, place in {
+            "HOME": "",
+            "TMPDIR": "tmp",
+            "MODEL_CACHE_DIR": "models",
+            "INFERENCE_HOME": "models",
+            "HF_HOME": "huggingface",
+            "MPLCONFIGDIR": "matplotlib",
+            "YOLO_CONFIG_DIR": "ultralytics",
+            "ORT_TENSORRT_CACHE_PATH": "models",
+        }.items()
+    }
+    for place in places.values():
+        place.mkdir(parents=True, exist_ok=True)
+    return {
+        **environment,
+        **{name: str(place) for name, place in places.items()},
+        "PYTHONUSERBASE": site.getuserbase(),  # packages there are found in spite of the new HOME
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "ALLOW_INFERENCE_MODELS_DIRECTLY_ACCESS_LOCAL_PACKAGES": "True",
+        "CORE_MODEL_SAM2_ENABLED": "True",
+        "USE_INFERENCE_MODELS": "True",
+        "OFFLINE_MODE": "True",
+        "HF_HUB_OFFLINE": "1",
+        "METRICS_ENABLED": "False",
+        "TELEMETRY_OPT_OUT": "True",
+        "WORKFLOWS_PLUGINS": "sam2_block",
+        "WORKFLOWS_REMOTE_API_TARGET": "self-hosted",
+        "LOCAL_INFERENCE_API_URL": url,
+        "SAM2_BLOCK_CHECKPOINT_DIR": str(checkpoint_dir),
+    }
+
+
+def _wait_until_up(process: subprocess.Popen[bytes], url: str, log_path: Path) -> None:
+    """Wait for an answer: the socket listens already, and is reset if the server ends."""
+    try:
+        httpx.get(f"{url}/info", timeout=START_TIMEOUT_S, trust_env=False).raise_for_status()
+    except httpx.HTTPError as error:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+        tail = log_path.read_text(errors="replace")[-4000:]
+        raise RuntimeError(
+            f"the inference server is not up ({error!r}, exit status {process.returncode}):\n{tail}"
+        ) from error
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the server, and then what may be left of its process group."""
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_TIMEOUT_S)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdin.close()
