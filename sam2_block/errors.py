@@ -107,7 +107,7 @@ class RemoteStatusError(RemoteError):
         self,
         message: str,
         *,
-        status: int,
+        status: int = 0,
         detail: str = "",
         prompt_index: int | None = None,
         transient: bool = False,

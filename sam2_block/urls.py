@@ -48,15 +48,6 @@ def normalise_url(text: str) -> str:
     return f"{parts.scheme}://{shown_host}{suffix}{parts.path.rstrip('/')}"
 
 
-def is_loopback(url: str) -> bool:
-    """Whether a URL names this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
 def _split(text: str) -> tuple[SplitResult, str, int | None] | None:
     """Return the parts of a URL, its host and its port; None where it has none.
 

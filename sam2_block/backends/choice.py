@@ -31,4 +31,5 @@ def choose_backend(
     from sam2_block.backends.remote.backend import RemoteBackend, shared_service
     from sam2_block.backends.remote.endpoints import choose_endpoint
 
-    return RemoteBackend(shared_service(settings), choose_endpoint(settings, api_url, api_key))
+    endpoint = choose_endpoint(settings, api_url, api_key)
+    return RemoteBackend(shared_service(settings), endpoint)

@@ -160,7 +160,14 @@ FATAL: dict[str, tuple[Fault, type[RemoteError], str, int]] = {
         r"429.* The 60 s for one image leave no room for another try \(SAM2_BLOCK_DEADLINE_S\)",
         1,
     ),
-    "500": (status(500, {"message": "boom"}), RemoteStatusError, "failed. It says: boom", 4),
+    # Four tries, and four for polygons: a server from before RLE fails so.
+    "500": (status(500, {"message": "boom"}), RemoteStatusError, "failed. It says: boom", 8),
+    "500, SAM 2 switched off": (
+        status(500, {"message": "Service misconfiguration."}),
+        RemoteStatusError,
+        "CORE_MODEL_SAM2_ENABLED=True.*It says: Service misconfiguration",
+        2,
+    ),
     "503": (status(503, "<html>"), RemoteStatusError, "503: it failed", 4),
     "not JSON": (NOT_JSON, RemoteAnswerError, "with something that is not JSON", 1),
     "HTML": (HTML, RemoteAnswerError, "not JSON. Is it an inference server", 1),

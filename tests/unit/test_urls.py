@@ -6,7 +6,7 @@ import traceback
 import httpx
 import pytest
 
-from sam2_block.urls import is_loopback, normalise_url
+from sam2_block.urls import normalise_url
 
 GARBLED = "expected http(s)://host[:port][/path]; got something else."
 NO_HOST = "expected http(s)://host[:port][/path] and nothing more; got something else."
@@ -141,25 +141,6 @@ def test_anything_else_is_refused_and_not_shown(text: str, message: str) -> None
     assert str(caught.value) == message
     assert "pa55" not in "".join(traceback.format_exception(caught.value))
     assert caught.value.__context__ is None
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://localhost:9001", True),
-        ("http://sam.localhost", True),
-        ("http://127.0.0.1:9001", True),
-        ("http://127.9.9.9", True),
-        ("http://[::1]:9001", True),
-        ("http://localhost.example", False),
-        ("http://notlocalhost", False),
-        ("http://0.0.0.0", False),
-        ("http://10.0.0.1", False),
-        ("http://[::2]", False),
-    ],
-)
-def test_loopback(url: str, expected: bool) -> None:
-    assert is_loopback(url) is expected
 
 
 def read_by_httpx(url: str) -> tuple[str, str, int | None, str, bytes]:

@@ -21,7 +21,7 @@ from sam2_block.backends.remote.wire import (
     prompt_json,
 )
 from sam2_block.backends.remote.workers import Workers
-from sam2_block.errors import RemoteAnswerError, RemoteStatusError
+from sam2_block.errors import RemoteAnswerError, RemoteError, RemoteStatusError
 from sam2_block.images import Image
 from sam2_block.prompts import Prompt
 from sam2_block.settings import Settings
@@ -77,11 +77,10 @@ class RemoteService:
         self.workers = Workers(settings.max_concurrent_requests)
         self.known = KnownImages(_REMEMBERED_IMAGES)
         self.embeds: SingleFlight[tuple[str, ...], None] = SingleFlight()
-        self.without_rle: set[str] = set()
+        self.mask_formats: dict[str, str] = {}  # what a server is known to answer with
 
     def close(self) -> None:
-        """End the threads and close the connections."""
-        self.workers.close()
+        """Close the connections."""
         self.client.close()
 
 
@@ -158,26 +157,21 @@ class RemoteBackend:
                 )
             self._service.known.add(key)
 
-        self._service.embeds.run(key, send)
+        # Not shared between keys: one that is refused is not the other's failure.
+        self._service.embeds.run((*key, self._endpoint.api_key or ""), send)
 
     def _segment(
         self, upload: _Upload, prompts: Sequence[Prompt], group: list[int], multimask_output: bool
     ) -> list[RemotePrediction]:
         """Answer the prompts of one group, which are indices of `prompts`."""
-        url, without_rle = self._endpoint.url, self._service.without_rle
         payload = {
             **upload.naming(),
             "prompts": {"prompts": [prompt_json(prompts[index]) for index in group]},
             "multimask_output": multimask_output,
-            "format": "json" if url in without_rle else "rle",
         }
         try:
-            answer = self._ask(upload, payload)
+            answer = self._ask_in_known_format(upload, payload)
         except RemoteStatusError as error:
-            if payload["format"] == "rle" and refuses_format(error.detail):
-                # A server from before RLE: from here on, polygons.
-                without_rle.add(url)
-                return self._segment(upload, prompts, group, multimask_output)
             if error.prompt_index is None or error.prompt_index >= len(group):
                 raise
             index = group[error.prompt_index]
@@ -190,7 +184,27 @@ class RemoteBackend:
         try:
             return parse_answer(answer, len(group), (upload.image.shape[0], upload.image.shape[1]))
         except RemoteAnswerError as error:
-            raise RemoteAnswerError(f"{url} sent {error}.") from None
+            raise RemoteAnswerError(f"{self._endpoint.url} sent {error}.") from None
+
+    def _ask_in_known_format(self, upload: _Upload, payload: dict[str, Any]) -> Any:
+        """Ask for RLE, and a server that knows none, for polygons.
+
+        A server from before RLE refuses the format, or fails without a reason; so the first time
+        that one fails, polygons are tried once.
+        """
+        formats, url = self._service.mask_formats, self._endpoint.url
+        try:
+            answer = self._ask(upload, {**payload, "format": formats.get(url, "rle")})
+        except RemoteStatusError as error:
+            if url in formats or not (error.status == 500 or refuses_format(error.detail)):
+                raise
+            try:
+                answer = self._ask(upload, {**payload, "format": "json"})
+            except RemoteError:
+                raise error from None
+            formats[url] = "json"
+        formats.setdefault(url, "rle")
+        return answer
 
     def _ask(self, upload: _Upload, payload: dict[str, Any]) -> Any:
         """Send a request by the image's id where the server knows it, else with the image."""

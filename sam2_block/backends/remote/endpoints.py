@@ -60,9 +60,9 @@ def choose_endpoint(settings: Settings, api_url: str | None, api_key: str | None
     url = settings.api_url if not api_url else _normalised(api_url)
     if url != settings.api_url and not _may_be_named(url, settings):
         raise EndpointNotAllowedError(
-            f"api_url: the operator of this server does not allow {url}. Expected"
-            f" {settings.api_url}, a host of Roboflow's over https, or one that the operator lists"
-            " in SAM2_BLOCK_ALLOWED_API_URLS."
+            f"api_url: the operator of this server does not allow {url}. Expected the operator's"
+            " own, a host of Roboflow's over https, or one that the operator lists in"
+            " SAM2_BLOCK_ALLOWED_API_URLS."
         )
     if own_key:
         return Endpoint(url, own_key, "the step's api_key")

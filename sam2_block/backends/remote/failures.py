@@ -74,13 +74,15 @@ def error_of_status(
     # Only now: JSON can spell the key in escapes. And not later: a part of it may be left.
     words = _shortened(endpoint.without_key(words))
     return RemoteStatusError(
-        f"{endpoint.url} answered {status}: {_meaning(endpoint, status)}"
+        f"{endpoint.url} answered {status}: {_meaning(endpoint, status, words)}"
         + (f" It says: {words}" if words else ""),
         status=status,
         detail=words,
         prompt_index=prompt_index,
         # A server that knows a mask format too little fails with 500, today and tomorrow.
-        transient=status in TRANSIENT_STATUSES and not refuses_format(words),
+        transient=status in TRANSIENT_STATUSES
+        and not refuses_format(words)
+        and not _is_switched_off(status, words),
         retry_after_s=retry_after_s,
     )
 
@@ -90,10 +92,23 @@ def refuses_format(detail: str) -> bool:
     return re.search(r"\bformat\b", detail, re.IGNORECASE) is not None  # not in "information"
 
 
-def _meaning(endpoint: Endpoint, status: int) -> str:
+def _is_switched_off(status: int, words: str) -> bool:
+    """Whether a server has no SAM 2 endpoint.
+
+    `inference` 1.8.3 then takes the path for the name of a model, and fails to find that model, or,
+    where it has no key, to look for it.
+    """
+    return (
+        status == 404
+        or "Service misconfiguration" in words
+        or re.search("sam2/(segment|embed)_image", words) is not None
+    )
+
+
+def _meaning(endpoint: Endpoint, status: int, words: str) -> str:
     if status in (401, 403):
         return f"it does not accept the key ({endpoint.key_source})."
-    if status == 404:
+    if _is_switched_off(status, words):
         return (
             "SAM 2 is not enabled there. On a server of your own set CORE_MODEL_SAM2_ENABLED=True;"
             " else check the URL."

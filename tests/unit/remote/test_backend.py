@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from sam2_block.backends.remote.backend import EMBED_PATH, SEGMENT_PATH, RemoteBackend
+from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.errors import (
     OptionError,
     RemoteAnswerError,
@@ -22,7 +23,7 @@ from sam2_block.errors import (
 from sam2_block.prompts import LabeledPoint, Prompt
 from sam2_block.side_by_side import map_side_by_side
 from sam2_block.versions import NAMES, REMOTE_NAMES
-from tests.unit.remote.fake_endpoint import FakeEndpoint, refuse
+from tests.unit.remote.fake_endpoint import URL, FakeEndpoint, refuse
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 BOX = Prompt(box_xyxy=(10.0, 5.0, 30.0, 25.0))
@@ -184,6 +185,61 @@ def test_polygons_of_a_server_without_rle(backend: RemoteBackend, endpoint: Fake
     before = len(endpoint.requests)
     ask(backend, BOX)
     assert [body["format"] for _, body in endpoint.requests[before:]] == ["json"]
+
+
+def test_server_without_rle_may_fail_without_a_reason(
+    backend: RemoteBackend, endpoint: FakeEndpoint
+) -> None:
+    """As `inference` 1.8.3 answers a format that it does not know."""
+    endpoint.spoil = lambda request: (
+        refuse(500, "Internal error.") if b'"rle"' in request.content else None
+    )
+    (found,) = ask(backend, BOX)
+    assert found.mask().box_xyxy == (10, 5, 29, 24)
+
+
+def test_server_that_once_sent_rle_is_not_asked_for_polygons(
+    backend: RemoteBackend, endpoint: FakeEndpoint
+) -> None:
+    ask(backend, BOX)
+    endpoint.spoil = lambda request: refuse(500, "Internal error.")
+    with pytest.raises(RemoteStatusError, match="500"):
+        ask(backend, BOX)
+    assert {body["format"] for _, body in endpoint.requests} == {"rle"}
+
+
+def test_failure_of_the_polygons_too_is_told_as_the_first(
+    backend: RemoteBackend, endpoint: FakeEndpoint
+) -> None:
+    endpoint.spoil = lambda request: refuse(500, "rle" if b'"rle"' in request.content else "json")
+    with pytest.raises(RemoteStatusError, match="It says: rle"):
+        ask(backend, BOX)
+    endpoint.spoil = lambda request: None
+    ask(backend, BOX)
+    assert endpoint.requests[-1][1]["format"] == "rle"
+
+
+def test_refused_key_of_one_caller_is_not_the_other_s_failure(endpoint: FakeEndpoint) -> None:
+    """Both embed the same image on the same server at the same time."""
+    service = endpoint.backend()._service
+    arrived, both = threading.Barrier(2), []
+
+    def spoil(request: httpx.Request) -> httpx.Response | None:
+        arrived.wait(timeout=30)  # two requests: neither waits for the other's answer
+        return refuse(401, "no") if b"bad-key" in request.content else None
+
+    endpoint.spoil = spoil
+
+    def embed(key: str) -> None:
+        try:
+            RemoteBackend(service, Endpoint(URL, key)).embed(IMAGE, version="hiera_tiny")
+        except RemoteStatusError as error:
+            both.append((key, error.status))
+        else:
+            both.append((key, 200))
+
+    map_side_by_side(embed, ["bad-key", "good-key"], 2)
+    assert sorted(both) == [("bad-key", 401), ("good-key", 200)]
 
 
 def test_polygons_of_a_server_that_ignores_the_format(

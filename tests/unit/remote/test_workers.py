@@ -17,17 +17,9 @@ URL = "http://sam2.test"
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[[int], Workers]]:
-    """Make workers that are closed in the end."""
-    made = []
-
-    def make(count: int) -> Workers:
-        made.append(Workers(count))
-        return made[-1]
-
-    yield make
-    for workers in made:
-        workers.close()
+def make() -> Callable[[int], Workers]:
+    """Make workers."""
+    return Workers
 
 
 @pytest.fixture
@@ -147,11 +139,6 @@ def test_nobody_waits_for_a_call_that_hangs(
 ) -> None:
     started, ended = threading.Event(), threading.Event()
 
-    class OverOnceStarted(Deadline):
-        def remaining_s(self) -> float:
-            assert started.wait(PATIENCE_S)
-            return 0.0
-
     def call() -> None:
         started.set()
         hang(release)
@@ -159,11 +146,12 @@ def test_nobody_waits_for_a_call_that_hangs(
 
     monkeypatch.setattr(workers_module, "_GRACE_S", 0.05)
     with pytest.raises(RemoteTimeoutError) as caught:
-        make(2).run([call, str], OverOnceStarted(0.05), URL)
+        make(2).run([call, str], Deadline(0.05), URL)
     assert str(caught.value) == (
         f"{URL} had not answered when the 0.05 s for one image were over (SAM2_BLOCK_DEADLINE_S)."
     )
     # It was not waited for, and it ends by itself.
+    assert started.wait(PATIENCE_S)
     assert not ended.is_set()
     release.set()
     assert ended.wait(PATIENCE_S)
@@ -177,9 +165,6 @@ def test_call_that_waits_in_line_too_long_is_never_made(
     calls = [functools.partial(hang, release), functools.partial(begun.append, "second")]
     with pytest.raises(RemoteTimeoutError):
         workers.run(calls, little_time, URL)
-    # Nor is that of another, whose time is over while the thread hangs.
-    with pytest.raises(RemoteTimeoutError):
-        workers.run([functools.partial(begun.append, "third")], Deadline(0.0), URL)
     release.set()
     assert workers.run([lambda: "after"], Deadline(PATIENCE_S), URL) == ["after"]
     assert begun == []
@@ -194,24 +179,21 @@ def test_call_that_gives_up_by_itself_may_say_why(
         make(1).run([call], Deadline(0.0), URL)
 
 
-def test_closing_waits_for_nothing(release: threading.Event) -> None:
-    workers = Workers(1)
-    started = threading.Event()
-    answers = []
-
-    def call() -> str:
-        started.set()
-        return hang(release)
-
-    def ask() -> None:
-        answers.append(workers.run([call], Deadline(PATIENCE_S), URL))
-
-    asker = threading.Thread(target=ask)
-    asker.start()
-    assert started.wait(PATIENCE_S)
-    workers.close()
-    assert answers == []
-    # What is under way may end.
+def test_hanging_calls_leave_their_places_to_others_and_let_the_process_end(
+    make: Callable[[int], Workers], release: threading.Event, little_time: Deadline
+) -> None:
+    workers = make(2)
+    with pytest.raises(RemoteTimeoutError):
+        workers.run([functools.partial(hang, release)] * 2, little_time, URL)
+    hanging = [thread for thread in threading.enumerate() if thread.name == "sam2_block-remote"]
+    assert len(hanging) == 2
+    assert all(thread.daemon for thread in hanging)
+    assert workers.run([str, str], Deadline(PATIENCE_S), URL) == ["", ""]
     release.set()
-    asker.join(PATIENCE_S)
-    assert answers == [["late"]]
+    for thread in hanging:
+        thread.join(PATIENCE_S)
+    # The places are not given back twice.
+    both = threading.Barrier(2, timeout=0.2)
+    third = functools.partial(both.wait)
+    workers.run([third, third], Deadline(PATIENCE_S), URL)
+    assert workers._places._value == 2
