@@ -65,7 +65,7 @@ def seconds(value: Any) -> float:
     return number
 
 
-def switch(value: Any) -> bool:
+def boolean(value: Any) -> bool:
     """Read whether something is on."""
     text = str(value).strip().lower()
     if text not in ("true", "1", "yes", "on", "false", "0", "no", "off"):

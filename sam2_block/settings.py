@@ -43,8 +43,8 @@ class Settings:
 
     SAM 2 on a server:
 
-        api_url: The operator's server. Unset, it is the one that the engine's own blocks use:
-            Roboflow's, or with `WORKFLOWS_REMOTE_API_TARGET` other than `hosted` the one at
+        api_url: The operator's server. Unset, it is Roboflow's hosted API, or, where the engine's
+            own blocks call another (`WORKFLOWS_REMOTE_API_TARGET` other than `hosted`), that at
             `LOCAL_INFERENCE_API_URL`.
         api_key: The operator's key, for the operator's server only; unset, `ROBOFLOW_API_KEY`.
         allowed_api_urls: Further servers that a workflow may name.
@@ -79,7 +79,7 @@ class Settings:
     upload_format: str = _setting("auto", values.one_of("auto", "png", "jpeg"))
     png_max_pixels: int = _setting(2048 * 2048, values.whole_number("pixels", 0))
     jpeg_quality: int = _setting(95, values.whole_number("quality", 1, 100))
-    swap_channels: bool = _setting(False, values.switch)
+    swap_channels: bool = _setting(False, values.boolean)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:

@@ -27,9 +27,12 @@ os.environ.update(
     INFERENCE_WARNINGS_DISABLED="True",
     CORE_MODEL_GAZE_ENABLED="False",
 )
-SETTINGS = ("SAM2_BLOCK_DEVICE", "SAM2_BLOCK_PRECISION", "SAM2_BLOCK_CACHE_BYTES")
-for name in ("ROBOFLOW_API_KEY", "API_KEY", *SETTINGS):
-    os.environ.pop(name, None)
+# What an operator may have set for other work; the folder of Meta's checkpoints is for the tests.
+OPERATORS = ("SAM2_BLOCK_", "WORKFLOWS_", "LOCAL_INFERENCE_", "ROBOFLOW_API_KEY", "API_KEY")
+KEPT = ("SAM2_BLOCK_CHECKPOINT_DIR", "WORKFLOWS_PLUGINS")
+for name in list(os.environ):
+    if (name.startswith(OPERATORS) and name not in KEPT) or name.lower().endswith("_proxy"):
+        del os.environ[name]
 
 with contextlib.suppress(ModuleNotFoundError):
     import inference.core  # noqa: F401

@@ -7,24 +7,27 @@ from typing import Literal
 from sam2_block.backends.base import Backend
 from sam2_block.settings import Settings
 
-Place = Literal["local", "remote"]
+ExecutionTarget = Literal["local", "remote"]
 
 
 def choose_backend(
-    settings: Settings, place: Place, api_url: str | None = None, api_key: str | None = None
+    settings: Settings,
+    target: ExecutionTarget,
+    api_url: str | None = None,
+    api_key: str | None = None,
 ) -> Backend:
     """Return the process's backend for a request; what it needs is imported only now.
 
     Args:
         settings: The operator's settings.
-        place: `local`, in this process, or `remote`, on a server.
+        target: `local`, in this process, or `remote`, on a server.
         api_url: The server that the workflow names, or None for the operator's.
         api_key: The key that the workflow gives, or None for the operator's.
 
     Raises:
         EndpointNotAllowedError: The operator does not allow that server.
     """
-    if place == "local":
+    if target == "local":
         from sam2_block.backends.local.backend import shared_backend
 
         return shared_backend(settings)

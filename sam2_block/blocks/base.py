@@ -8,7 +8,7 @@ from roboflow_workflows.environment import WORKFLOWS_STEP_EXECUTION_MODE
 from roboflow_workflows.prototypes.block import WorkflowBlock
 
 from sam2_block.backends.base import Backend
-from sam2_block.backends.choice import Place, choose_backend
+from sam2_block.backends.choice import ExecutionTarget, choose_backend
 from sam2_block.blocks.declarations import engine_error
 from sam2_block.blocks.manifest import ExecutionMode
 from sam2_block.errors import SettingsError
@@ -48,7 +48,7 @@ class Sam2Block(WorkflowBlock):
         return choose_backend(self._settings, _place(execution_mode), api_url, api_key)
 
 
-def _place(execution_mode: ExecutionMode) -> Place:
+def _place(execution_mode: ExecutionMode) -> ExecutionTarget:
     if execution_mode == "auto":
         return "remote" if str(WORKFLOWS_STEP_EXECUTION_MODE).lower() == "remote" else "local"
     return execution_mode

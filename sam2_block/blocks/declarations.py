@@ -9,7 +9,7 @@ from roboflow_workflows.environment import ENABLE_TENSOR_DATA_REPRESENTATION
 from roboflow_workflows.errors import RuntimeInputError, WorkflowEnvironmentConfigurationError
 from roboflow_workflows.prototypes.block import Runtime, RuntimeRestriction, Severity
 
-from sam2_block.errors import InputError, SettingsError
+from sam2_block.errors import InputError, RemoteError, SettingsError
 
 # The engine version of the oldest `roboflow-workflows` release that pyproject.toml admits.
 ENGINE_COMPATIBILITY = ">=1.17.0,<2.0.0"
@@ -50,7 +50,8 @@ def refuse_tensor_representation() -> None:
 def errors_are_the_callers(image: str | None = None) -> Iterator[None]:
     """Turn an error of the request into the engine's own, which it answers as the caller's fault.
 
-    Other errors of this package pass as they are, and the engine reports them as the step's.
+    Other errors of this package pass, and the engine reports them as the step's; those of a server
+    name the image as well.
 
     Args:
         image: The image's place in the batch, to be named in the message.
@@ -63,6 +64,10 @@ def errors_are_the_callers(image: str | None = None) -> Iterator[None]:
             context="workflow_execution | step_execution",
             inner_error=error,
         ) from error
+    except RemoteError as error:
+        if image is not None:
+            error.args = (f"image {image}: {error}",)
+        raise
 
 
 def engine_error(error: SettingsError) -> WorkflowEnvironmentConfigurationError:

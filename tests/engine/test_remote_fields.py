@@ -17,6 +17,7 @@ from roboflow_workflows.execution_engine.core import ExecutionEngine
 from roboflow_workflows.execution_engine.introspection.workload import describe_workflow_workload
 from roboflow_workflows.prototypes.block import WorkOperation
 
+from sam2_block.backends.local import backend as local_backend
 from sam2_block.backends.remote import backend as remote_backend
 from sam2_block.backends.remote.backend import EMBED_PATH, SEGMENT_PATH
 from sam2_block.backends.remote.client import HttpClient
@@ -168,15 +169,9 @@ def test_server_that_is_not_allowed_is_not_asked(network: Network, url: str) -> 
 
 
 def test_embed_block_follows_the_same_rules(network: Network) -> None:
-    embed = {
-        "type": "sam2_block/embed@v1",
-        "name": "embed",
-        "images": "$inputs.image",
-        "execution_mode": "remote",
-        "api_url": "$inputs.api_url",
-    }
     outputs = {"image": "$steps.embed.image"}
-    definition = workflow(embed, inputs=INPUTS, outputs=outputs)
+    ahead = {**embed("remote", "hiera_tiny"), "api_url": "$inputs.api_url"}
+    definition = workflow(ahead, inputs=INPUTS, outputs=outputs)
     (result,) = run(definition, {}, api_url="https://theirs.roboflow.cloud")
     np.testing.assert_array_equal(result["image"].numpy_image, IMAGE)
     assert network.asked == ["https://theirs.roboflow.cloud" + EMBED_PATH]
@@ -266,3 +261,45 @@ def test_failure_on_one_image_of_a_batch_names_it(network: Network) -> None:
     photos = [scene(60, 80), scene(10, 10)]
     with pytest.raises(RuntimeInputError, match=r"^image 1: points: .* lies outside the image"):
         run(workflow(step()), image=photos)
+
+
+def test_failure_of_a_server_names_the_image(network: Network) -> None:
+    network.spoil = lambda request: refuse(403, "no")
+    with pytest.raises(StepExecutionError, match=r"^image 0: https://.* answered 403: it does not"):
+        run(workflow(step()))
+
+
+def embed(mode: str, version: str) -> dict[str, Any]:
+    return {
+        "type": "sam2_block/embed@v1",
+        "name": "embed",
+        "images": "$inputs.image",
+        "execution_mode": mode,
+        "version": version,
+    }
+
+
+def test_segmenting_what_a_server_embedded_sends_no_second_image(network: Network) -> None:
+    segmented = step(images="$steps.embed.image")
+    run(workflow(embed("remote", "hiera_tiny"), segmented))
+    assert [path for path, _ in network.requests] == [EMBED_PATH, SEGMENT_PATH]
+    assert network.uploads == 1
+
+
+def test_segmenting_what_was_embedded_here_encodes_nothing(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = []
+    original = local_backend.encode
+
+    def encode(*args: Any) -> Any:
+        encoded.append(threading.current_thread())
+        return original(*args)
+
+    monkeypatch.setattr(local_backend, "encode", encode)
+    segmented = step(images="$steps.embed.image", version="demo", execution_mode="local")
+    cache = {"SAM2_BLOCK_CACHE_BYTES": "123456789"}  # a cache of its own
+    (result,) = run(workflow(embed("local", "demo"), segmented), cache)
+    assert len(result["predictions"]) == 1
+    assert len(encoded) == 1
+    assert network.asked == []

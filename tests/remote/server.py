@@ -120,7 +120,7 @@ def _environment(folder: Path, url: str, checkpoint_dir: Path) -> dict[str, str]
     `import inference.core`, which the tests do, leaves paths and an offline latch in
     `os.environ`; those are not the server's either.
     """
-    unwanted = ("SAM2_BLOCK_", "XDG_", "HF_", "_ROBOFLOW_INFERENCE_")
+    unwanted = ("SAM2_BLOCK_", "WORKFLOWS_", "XDG_", "HF_", "_ROBOFLOW_INFERENCE_")
     environment = {
         name: value
         for name, value in os.environ.items()

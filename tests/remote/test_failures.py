@@ -160,13 +160,25 @@ FATAL: dict[str, tuple[Fault, type[RemoteError], str, int]] = {
         r"429.* The 60 s for one image leave no room for another try \(SAM2_BLOCK_DEADLINE_S\)",
         1,
     ),
+    "500": (status(500, {"message": "boom"}), RemoteStatusError, "failed. It says: boom", 4),
     # Four tries, and four for polygons: a server from before RLE fails so.
-    "500": (status(500, {"message": "boom"}), RemoteStatusError, "failed. It says: boom", 8),
+    "500 without a reason": (
+        status(500, {"message": "Internal error."}),
+        RemoteStatusError,
+        "failed. It says: Internal error",
+        8,
+    ),
     "500, SAM 2 switched off": (
         status(500, {"message": "Service misconfiguration."}),
         RemoteStatusError,
         "CORE_MODEL_SAM2_ENABLED=True.*It says: Service misconfiguration",
-        2,
+        1,
+    ),
+    "500, no such version": (
+        status(500, {"message": "Could not retrieve model No offline-weights record found"}),
+        RemoteStatusError,
+        "it does not have this version of SAM 2.*It says: Could not retrieve",
+        1,
     ),
     "503": (status(503, "<html>"), RemoteStatusError, "503: it failed", 4),
     "not JSON": (NOT_JSON, RemoteAnswerError, "with something that is not JSON", 1),
@@ -229,8 +241,8 @@ def test_what_does_not_pass_is_one_clear_error(
 
 SLOW = {
     "silent": (Fault(delay_s=600), r"was silent for too long|had not answered"),
-    "headers drip": (Fault(trickle="headers", pause_s=0.2), "had not answered"),
-    "body drips": (Fault(trickle="body", pause_s=0.2), "had not answered"),
+    "headers drip": (Fault(trickle="headers", pause_s=0.2), "had not answered|was silent"),
+    "body drips": (Fault(trickle="body", pause_s=0.2), "had not answered|was silent"),
 }
 
 
@@ -244,7 +256,7 @@ def test_call_ends_however_slow_the_answer(
         FaultyProxy(sam2_server.url, always(fault)) as proxy,
         pytest.raises(RemoteTimeoutError, match=message),
     ):
-        ask(connect(proxy.url, deadline_s=1.5, read_timeout_s=1.2, max_attempts=1))
+        ask(connect(proxy.url, deadline_s=4, read_timeout_s=3, max_attempts=1))
 
 
 def test_nobody_listens(connect: Callable[..., RemoteBackend]) -> None:

@@ -14,8 +14,8 @@ from sam2_block import Segmenter
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.remote.backend import RemoteBackend, RemoteService
 from sam2_block.backends.remote.endpoints import Endpoint
+from sam2_block.concurrent_map import map_concurrently
 from sam2_block.settings import Settings
-from sam2_block.side_by_side import map_side_by_side
 from tests.remote.server import VERSION, Sam2Server
 
 
@@ -97,7 +97,7 @@ def test_8_images_at_once(here: Segmenter, there: Segmenter) -> None:
     ]
     images = [*photos, *(cv2.flip(photo, 1)[:200] for photo in photos)]
     detections = boxes((20, 30, 150, 160), (100, 20, 180, 90))
-    theirs = map_side_by_side(lambda image: there.segment(image, detections), images, 8)
+    theirs = map_concurrently(lambda image: there.segment(image, detections), images, 8)
     for image, rows in zip(images, theirs, strict=True):
         assert_same(here.segment(image, detections), rows)
 

@@ -6,8 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from sam2_block import single_flight
-from sam2_block.single_flight import SingleFlight
+from sam2_block.backends.local import single_flight
+from sam2_block.backends.local.single_flight import SingleFlight
 
 # How long a test waits before it fails; when all is well nothing waits this long.
 PATIENCE_S = 30.0

@@ -10,8 +10,8 @@ from collections.abc import Callable, Hashable
 import numpy as np
 
 from sam2_block.backends.local.encoder import Embedding
+from sam2_block.backends.local.single_flight import SingleFlight
 from sam2_block.images import Image
-from sam2_block.single_flight import SingleFlight
 
 
 def content_key(image: Image) -> tuple[tuple[int, ...], bytes]:

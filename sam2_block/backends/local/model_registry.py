@@ -11,8 +11,8 @@ from typing import Any
 from sam2_block.backends.local.checkpoints import fetch_checkpoint
 from sam2_block.backends.local.devices import Compute, choose_compute
 from sam2_block.backends.local.model import load_model
+from sam2_block.backends.local.single_flight import SingleFlight
 from sam2_block.settings import Settings
-from sam2_block.single_flight import SingleFlight
 from sam2_block.versions import DEMO, check_version
 
 logger = logging.getLogger(__name__)

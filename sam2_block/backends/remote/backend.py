@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
-from sam2_block.backends.remote.failures import refuses_format
-from sam2_block.backends.remote.known_images import KnownImages
+from sam2_block.backends.remote.failures import may_refuse_format, refuses_format
+from sam2_block.backends.remote.places import Places
+from sam2_block.backends.remote.recent_keys import RecentKeys
 from sam2_block.backends.remote.retry import Deadline
 from sam2_block.backends.remote.wire import (
     ImageFormat,
@@ -20,13 +23,16 @@ from sam2_block.backends.remote.wire import (
     parse_answer,
     prompt_json,
 )
-from sam2_block.backends.remote.workers import Workers
+from sam2_block.backends.remote.workers import run_in_time
 from sam2_block.errors import RemoteAnswerError, RemoteError, RemoteStatusError
 from sam2_block.images import Image
 from sam2_block.prompts import Prompt
-from sam2_block.settings import Settings
-from sam2_block.single_flight import SingleFlight
+from sam2_block.settings import HOSTED_URL, Settings
 from sam2_block.versions import check_remote_version
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 EMBED_PATH, SEGMENT_PATH = "/sam2/embed_image", "/sam2/segment_image"
 
@@ -35,8 +41,8 @@ _SERVER_BYTES_A_PIXEL = 12
 _SERVER_BYTES = 512 * 1024**2
 _MOST_PROMPTS = 64
 
-# Images that a server is thought to know. Forgetting one costs an upload, no more.
-_REMEMBERED_IMAGES = 1000
+# Images that servers are thought to know, and servers. Forgetting one costs a request, no more.
+_REMEMBERED = 1000
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class _Upload:
 
 
 class RemoteService:
-    """What all requests of one process share: connections, threads, and what servers know.
+    """What all requests of one process share: connections, bounds, and what servers know.
 
     Args:
         settings: The operator's settings.
@@ -74,10 +80,9 @@ class RemoteService:
         self.settings = settings
         self.client = client or HttpClient(settings)
         self.image_format = ImageFormat.of(settings)
-        self.workers = Workers(settings.max_concurrent_requests)
-        self.known = KnownImages(_REMEMBERED_IMAGES)
-        self.embeds: SingleFlight[tuple[str, ...], None] = SingleFlight()
-        self.mask_formats: dict[str, str] = {}  # what a server is known to answer with
+        self.known = RecentKeys(_REMEMBERED)
+        self.embedding = Places(1)
+        self.with_rle, self.without_rle = RecentKeys(_REMEMBERED), RecentKeys(_REMEMBERED)
 
     def close(self) -> None:
         """Close the connections."""
@@ -111,12 +116,12 @@ class RemoteBackend:
         upload = self._upload(image, version, is_shared=len(groups) > 1)
         if upload.is_shared:
             # One request would bring the image along; several share one upload.
-            self._embed_in_time(upload)
+            self._run([functools.partial(self._embed, upload)], upload.deadline)
         calls = [
             functools.partial(self._segment, upload, prompts, group, multimask_output)
             for group in groups
         ]
-        parts = self._service.workers.run(calls, upload.deadline, self._endpoint.url)
+        parts = self._run(calls, upload.deadline)
         answers: dict[int, RemotePrediction] = {}
         for group, part in zip(groups, parts, strict=True):
             answers.update(zip(group, part, strict=True))
@@ -124,7 +129,8 @@ class RemoteBackend:
 
     def embed(self, image: Image, *, version: str) -> None:
         """Have the server encode an image; see `Backend.embed`."""
-        self._embed_in_time(self._upload(image, version))
+        upload = self._upload(image, version)
+        self._run([functools.partial(self._embed, upload)], upload.deadline)
 
     def _upload(self, image: Image, version: str, is_shared: bool = False) -> _Upload:
         version = check_remote_version(version)
@@ -138,15 +144,15 @@ class RemoteBackend:
     def _post(self, path: str, payload: dict[str, Any], deadline: Deadline) -> Any:
         return self._service.client.post(self._endpoint, path, payload, deadline)
 
-    def _embed_in_time(self, upload: _Upload) -> None:
-        call = functools.partial(self._embed, upload)
-        self._service.workers.run([call], upload.deadline, self._endpoint.url)
+    def _run(self, calls: Sequence[Callable[[], Result]], deadline: Deadline) -> list[Result]:
+        return run_in_time(calls, self.concurrent_images, deadline, self._endpoint.url)
 
     def _embed(self, upload: _Upload) -> None:
-        """Upload the image, unless the server knows it, once for all who ask meanwhile."""
+        """Upload the image, unless the server knows it or another caller is at it."""
         key = self._key(upload)
-
-        def send() -> None:
+        # Not shared between keys: one that is refused is not the other's failure.
+        own_key = (*key, self._endpoint.api_key)
+        with self._service.embedding.take(own_key, upload.deadline):
             if key in self._service.known:
                 return
             payload = {**upload.naming(), "image": upload.image_json()}
@@ -156,9 +162,6 @@ class RemoteBackend:
                     f"{self._endpoint.url} did not confirm the `image_id` of the image it embedded."
                 )
             self._service.known.add(key)
-
-        # Not shared between keys: one that is refused is not the other's failure.
-        self._service.embeds.run((*key, self._endpoint.api_key or ""), send)
 
     def _segment(
         self, upload: _Upload, prompts: Sequence[Prompt], group: list[int], multimask_output: bool
@@ -189,22 +192,35 @@ class RemoteBackend:
     def _ask_in_known_format(self, upload: _Upload, payload: dict[str, Any]) -> Any:
         """Ask for RLE, and a server that knows none, for polygons.
 
-        A server from before RLE refuses the format, or fails without a reason; so the first time
-        that one fails, polygons are tried once.
+        A server from before RLE refuses the format, or fails without a reason. In the latter case
+        polygons are tried, and then RLE again: it may have been something that passed meanwhile.
         """
-        formats, url = self._service.mask_formats, self._endpoint.url
+        url, service = self._endpoint.url, self._service
+        in_rle, in_polygons = {**payload, "format": "rle"}, {**payload, "format": "json"}
+        if url in service.without_rle:
+            return self._ask(upload, in_polygons)
         try:
-            answer = self._ask(upload, {**payload, "format": formats.get(url, "rle")})
+            answer = self._ask(upload, in_rle)
         except RemoteStatusError as error:
-            if url in formats or not (error.status == 500 or refuses_format(error.detail)):
+            if url in service.with_rle or not may_refuse_format(error):
                 raise
             try:
-                answer = self._ask(upload, {**payload, "format": "json"})
+                polygons = self._ask(upload, in_polygons)
             except RemoteError:
                 raise error from None
-            formats[url] = "json"
-        formats.setdefault(url, "rle")
+            answer = None if refuses_format(error) else self._ask_once_more(upload, in_rle)
+            if answer is None:
+                logger.warning("%s knows no RLE: its masks come as polygons, without holes", url)
+                service.without_rle.add(url)
+                return polygons
+        service.with_rle.add(url)
         return answer
+
+    def _ask_once_more(self, upload: _Upload, payload: dict[str, Any]) -> Any:
+        try:
+            return self._ask(upload, payload)
+        except RemoteError:
+            return None
 
     def _ask(self, upload: _Upload, payload: dict[str, Any]) -> Any:
         """Send a request by the image's id where the server knows it, else with the image."""
@@ -241,8 +257,9 @@ _services_lock = threading.Lock()
 
 
 def shared_service(settings: Settings) -> RemoteService:
-    """Return the process's service for these settings, so that steps share its connections."""
+    """Return the process's service, so that steps share its connections, whichever they ask."""
+    alike = dataclasses.replace(settings, api_url=HOSTED_URL, api_key=None, allowed_api_urls=())
     with _services_lock:
-        if settings not in _services:
-            _services[settings] = RemoteService(settings)
-        return _services[settings]
+        if alike not in _services:
+            _services[alike] = RemoteService(alike)
+        return _services[alike]

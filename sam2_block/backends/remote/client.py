@@ -14,8 +14,9 @@ import httpx
 
 from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.backends.remote.failures import error_of_status, error_of_transport
+from sam2_block.backends.remote.places import Places
 from sam2_block.backends.remote.retry import Deadline, RetryPolicy, parse_retry_after
-from sam2_block.errors import RemoteAnswerError, RemoteError, RemoteTimeoutError
+from sam2_block.errors import RemoteAnswerError, RemoteError, RemoteTimeoutError, SettingsError
 from sam2_block.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -48,14 +49,21 @@ class HttpClient:
             settings.max_attempts, settings.backoff_s, settings.max_backoff_s
         )
         self._sleep = sleep
+        self._places = Places(settings.max_concurrent_requests)
         # Redirects are not followed: the key stays with the host it was meant for. Nor are cookies
         # kept: those of one caller's requests would go with another's.
-        self._http = httpx.Client(
-            transport=transport,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            follow_redirects=False,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-        )
+        try:
+            self._http = httpx.Client(
+                transport=transport,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+                follow_redirects=False,
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+            )
+        except (ImportError, ValueError, OSError) as error:
+            raise SettingsError(
+                f"no HTTP client can be made ({type(error).__name__}): check SSL_CERT_FILE,"
+                " SSL_CERT_DIR, ALL_PROXY, HTTP_PROXY and HTTPS_PROXY."
+            ) from error
 
     def post(
         self, endpoint: Endpoint, path: str, payload: dict[str, Any], deadline: Deadline
@@ -77,7 +85,14 @@ class HttpClient:
         failures = 0
         while True:
             try:
-                return self._try(endpoint, path, body, deadline)
+                with self._places.take(endpoint.url, deadline) as taken:
+                    if not taken:
+                        raise RemoteTimeoutError(
+                            f"{endpoint.url} could not be asked within the {deadline.seconds:g} s"
+                            " for one image: too many requests are under way"
+                            " (SAM2_BLOCK_MAX_CONCURRENT_REQUESTS, SAM2_BLOCK_DEADLINE_S)."
+                        )
+                    return self._try(endpoint, path, body, deadline)
             except RemoteError as error:
                 failures += 1
                 wait_s = self._policy.wait_s(failures, error.retry_after_s)
@@ -122,7 +137,10 @@ class HttpClient:
                 content = _read(endpoint, response, deadline)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
             # `UnicodeError`: a host name that has no international form, such as `xn--0`.
-            failure = error_of_transport(endpoint, error)
+            cut_short = isinstance(error, httpx.TimeoutException) and deadline.remaining_s() == 0
+            failure = (
+                _too_late(endpoint, deadline) if cut_short else error_of_transport(endpoint, error)
+            )
         if failure is not None:
             # Only here, so that no error is chained: it may quote a server that repeats the key.
             raise failure

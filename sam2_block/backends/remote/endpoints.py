@@ -69,6 +69,10 @@ def choose_endpoint(settings: Settings, api_url: str | None, api_key: str | None
     if url == settings.api_url and settings.api_key:
         source = "the operator's key, SAM2_BLOCK_API_KEY or ROBOFLOW_API_KEY"
         return Endpoint(url, settings.api_key, source)
+    if url != settings.api_url:
+        return Endpoint(
+            url, None, "no key was sent: a server that the step names needs the step's api_key"
+        )
     return Endpoint(url)
 
 

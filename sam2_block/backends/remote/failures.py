@@ -20,6 +20,10 @@ from sam2_block.errors import (
 )
 
 _LONGEST_DETAIL = 300
+_FORMAT = re.compile(
+    r"\b(invalid|unknown|unsupported|mask) format\b|\bbody\.format\b|\bformat (is )?not\b",
+    re.IGNORECASE,
+)
 
 
 def error_of_transport(endpoint: Endpoint, error: Exception) -> RemoteError:
@@ -79,17 +83,24 @@ def error_of_status(
         status=status,
         detail=words,
         prompt_index=prompt_index,
-        # A server that knows a mask format too little fails with 500, today and tomorrow.
-        transient=status in TRANSIENT_STATUSES
-        and not refuses_format(words)
-        and not _is_switched_off(status, words),
+        transient=_passes(status, words),
         retry_after_s=retry_after_s,
     )
 
 
-def refuses_format(detail: str) -> bool:
+def refuses_format(error: RemoteStatusError) -> bool:
     """Whether a server says that it does not know the format of masks that it was asked for."""
-    return re.search(r"\bformat\b", detail, re.IGNORECASE) is not None  # not in "information"
+    return error.status in (400, 422, 500) and _names_format(error.detail)
+
+
+def may_refuse_format(error: RemoteStatusError) -> bool:
+    """Whether a failure may be due to the format of masks: servers do not always say it."""
+    unexplained = error.status == 500 and error.detail in ("", "Internal error.")
+    return unexplained or refuses_format(error)
+
+
+def _names_format(words: str) -> bool:
+    return _FORMAT.search(words) is not None
 
 
 def _is_switched_off(status: int, words: str) -> bool:
@@ -98,11 +109,21 @@ def _is_switched_off(status: int, words: str) -> bool:
     `inference` 1.8.3 then takes the path for the name of a model, and fails to find that model, or,
     where it has no key, to look for it.
     """
-    return (
-        status == 404
-        or "Service misconfiguration" in words
-        or re.search("sam2/(segment|embed)_image", words) is not None
+    return status == 404 or (
+        status == 500
+        and re.search(r"^Service misconfiguration|model 'sam2/(segment|embed)_image'", words)
+        is not None
     )
+
+
+def _has_no_such_model(status: int, words: str) -> bool:
+    return status == 500 and words.startswith("Could not retrieve model")
+
+
+def _passes(status: int, words: str) -> bool:
+    """Whether the same request may well succeed later."""
+    lasting = _is_switched_off(status, words) or _has_no_such_model(status, words)
+    return status in TRANSIENT_STATUSES and not lasting and not _names_format(words)
 
 
 def _meaning(endpoint: Endpoint, status: int, words: str) -> str:
@@ -113,6 +134,8 @@ def _meaning(endpoint: Endpoint, status: int, words: str) -> str:
             "SAM 2 is not enabled there. On a server of your own set CORE_MODEL_SAM2_ENABLED=True;"
             " else check the URL."
         )
+    if _has_no_such_model(status, words):
+        return "it does not have this version of SAM 2. Choose another, or give it that one."
     if status == 413:
         return (
             "the image is too large for it. Send JPEG (SAM2_BLOCK_UPLOAD_FORMAT=jpeg), or resize or"

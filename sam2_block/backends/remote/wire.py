@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam2_block.errors import RemoteAnswerError
+from sam2_block.errors import ImageError, RemoteAnswerError
 from sam2_block.images import Image
 from sam2_block.masks import BoolArray, CroppedMask, decode_coco_rle
 from sam2_block.prompts import Prompt
@@ -59,9 +59,12 @@ class ImageFormat:
         count = pixels.shape[0] * pixels.shape[1]
         if self.png_max_pixels is None or count <= self.png_max_pixels:
             # The fastest compression: the time goes into the wire, not into a smaller file.
-            _, content = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+            done, content = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
         else:
-            _, content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality])
+            quality = [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality]
+            done, content = cv2.imencode(".jpg", pixels, quality)
+        if not done:
+            raise ImageError(f"an image of shape {image.shape} cannot be sent as PNG or JPEG.")
         return base64.b64encode(content.tobytes()).decode("ascii")
 
 

@@ -15,8 +15,8 @@ from sam2_block.blocks.base import Sam2Block
 from sam2_block.blocks.declarations import errors_are_the_callers, refuse_tensor_representation
 from sam2_block.blocks.embed.v1_manifest import EmbedManifestV1
 from sam2_block.blocks.manifest import ExecutionMode
+from sam2_block.concurrent_map import map_concurrently
 from sam2_block.images import as_image
-from sam2_block.side_by_side import map_side_by_side
 from sam2_block.versions import check_version
 
 
@@ -48,4 +48,4 @@ class EmbedBlockV1(Sam2Block):
                 backend.embed(as_image(image.numpy_image), version=version)
             return {"image": image}
 
-        return map_side_by_side(embed, list(images.iter_with_indices()), backend.concurrent_images)
+        return map_concurrently(embed, list(images.iter_with_indices()), backend.concurrent_images)

@@ -19,10 +19,10 @@ from sam2_block.blocks.declarations import errors_are_the_callers, refuse_tensor
 from sam2_block.blocks.manifest import ExecutionMode
 from sam2_block.blocks.results import complete_detections
 from sam2_block.blocks.segment.v1_manifest import SegmentManifestV1
+from sam2_block.concurrent_map import map_concurrently
 from sam2_block.detections import SAM2_SCORE
 from sam2_block.prompts import InvalidBoxes
 from sam2_block.segmenter import ConfidenceSource, SegmentOptions, segment_image
-from sam2_block.side_by_side import map_side_by_side
 
 
 class SegmentBlockV1(Sam2Block):
@@ -74,7 +74,7 @@ class SegmentBlockV1(Sam2Block):
         boxes_of_images = boxes if boxes is not None else [None] * len(images)
         points_of_images = points if isinstance(points, Batch) else [points] * len(images)
         items = zip(images.iter_with_indices(), boxes_of_images, points_of_images, strict=True)
-        return map_side_by_side(segment, list(items), backend.concurrent_images)
+        return map_concurrently(segment, list(items), backend.concurrent_images)
 
 
 _Item = tuple[tuple[tuple[int, ...], WorkflowImageData], "sv.Detections | None", Any]

@@ -53,7 +53,7 @@ here.
 The version `demo` is small, built in, and meant for demos and tests. The others are Meta's own;
 their weights are fetched once from the Hugging Face Hub, or read from a folder of the server's
 operator. On a server, choose **execution mode** `remote`: the image is sent once, and the answer is
-the same.
+the same (up to the colours of today's servers: see the README).
 """
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from sam2_block.backends.remote.backend import EMBED_PATH, SEGMENT_PATH, RemoteBackend
 from sam2_block.backends.remote.endpoints import Endpoint
+from sam2_block.concurrent_map import map_concurrently
 from sam2_block.errors import (
     OptionError,
     RemoteAnswerError,
@@ -21,7 +22,6 @@ from sam2_block.errors import (
     RemoteTimeoutError,
 )
 from sam2_block.prompts import LabeledPoint, Prompt
-from sam2_block.side_by_side import map_side_by_side
 from sam2_block.versions import NAMES, REMOTE_NAMES
 from tests.unit.remote.fake_endpoint import URL, FakeEndpoint, refuse
 
@@ -175,50 +175,6 @@ def test_embedding_under_another_id_is_no_embedding(
         backend.embed(IMAGE, version="hiera_tiny")
 
 
-def test_polygons_of_a_server_without_rle(backend: RemoteBackend, endpoint: FakeEndpoint) -> None:
-    endpoint.formats = ["json"]
-    cut_in_two = Prompt(box_xyxy=(10, 5, 30, 25), points=(LabeledPoint(20, 8),))
-    whole, parts = ask(backend, BOX, cut_in_two)
-    assert whole.mask().crop.all()
-    assert parts.mask().crop.sum() == 380  # one row, both parts
-    # It is asked once only.
-    before = len(endpoint.requests)
-    ask(backend, BOX)
-    assert [body["format"] for _, body in endpoint.requests[before:]] == ["json"]
-
-
-def test_server_without_rle_may_fail_without_a_reason(
-    backend: RemoteBackend, endpoint: FakeEndpoint
-) -> None:
-    """As `inference` 1.8.3 answers a format that it does not know."""
-    endpoint.spoil = lambda request: (
-        refuse(500, "Internal error.") if b'"rle"' in request.content else None
-    )
-    (found,) = ask(backend, BOX)
-    assert found.mask().box_xyxy == (10, 5, 29, 24)
-
-
-def test_server_that_once_sent_rle_is_not_asked_for_polygons(
-    backend: RemoteBackend, endpoint: FakeEndpoint
-) -> None:
-    ask(backend, BOX)
-    endpoint.spoil = lambda request: refuse(500, "Internal error.")
-    with pytest.raises(RemoteStatusError, match="500"):
-        ask(backend, BOX)
-    assert {body["format"] for _, body in endpoint.requests} == {"rle"}
-
-
-def test_failure_of_the_polygons_too_is_told_as_the_first(
-    backend: RemoteBackend, endpoint: FakeEndpoint
-) -> None:
-    endpoint.spoil = lambda request: refuse(500, "rle" if b'"rle"' in request.content else "json")
-    with pytest.raises(RemoteStatusError, match="It says: rle"):
-        ask(backend, BOX)
-    endpoint.spoil = lambda request: None
-    ask(backend, BOX)
-    assert endpoint.requests[-1][1]["format"] == "rle"
-
-
 def test_refused_key_of_one_caller_is_not_the_other_s_failure(endpoint: FakeEndpoint) -> None:
     """Both embed the same image on the same server at the same time."""
     service = endpoint.backend()._service
@@ -238,18 +194,8 @@ def test_refused_key_of_one_caller_is_not_the_other_s_failure(endpoint: FakeEndp
         else:
             both.append((key, 200))
 
-    map_side_by_side(embed, ["bad-key", "good-key"], 2)
+    map_concurrently(embed, ["bad-key", "good-key"], 2)
     assert sorted(both) == [("bad-key", 401), ("good-key", 200)]
-
-
-def test_polygons_of_a_server_that_ignores_the_format(
-    backend: RemoteBackend, endpoint: FakeEndpoint
-) -> None:
-    square = [[10, 5], [29, 5], [29, 24], [10, 24]]
-    answer = {"predictions": [{"masks": [square, []], "confidence": 0.5}], "time": 0}
-    endpoint.spoil = lambda request: httpx.Response(200, json=answer)
-    (found,) = ask(backend, BOX)
-    assert found.mask().box_xyxy == (10, 5, 29, 24)
 
 
 @pytest.mark.parametrize("version", sorted(set(NAMES) - set(REMOTE_NAMES)))
@@ -380,7 +326,7 @@ def test_images_are_under_way_together_and_bounded(endpoint: FakeEndpoint) -> No
     assert backend.concurrent_images == 3
     endpoint.spoil = gauge = Gauge(3)
     images = [np.full((40, 60), index, np.uint8) for index in range(9)]
-    found = map_side_by_side(
+    found = map_concurrently(
         lambda image: ask(backend, box(int(image[0, 0])), image=image), images, 9
     )
     assert gauge.most == 3

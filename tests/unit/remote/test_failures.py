@@ -11,6 +11,7 @@ from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.backends.remote.failures import (
     error_of_status,
     error_of_transport,
+    may_refuse_format,
     refuses_format,
 )
 from sam2_block.backends.remote.retry import TRANSIENT_STATUSES
@@ -185,9 +186,43 @@ def test_server_that_repeats_the_key(status: int, body: Any) -> None:
     ],
 )
 def test_refusal_of_the_format(detail: str, refused: bool) -> None:
-    assert refuses_format(detail) is refused
+    error = error_of(500, {"message": detail})
+    assert refuses_format(error) is refused
     # The same request would be refused again.
-    assert error_of(500, {"message": detail}).transient is not refused
+    assert error.transient is not refused
+    # A failure without a reason may be that, too.
+    assert may_refuse_format(error) is (refused or detail in ("", "Internal error."))
+    assert not refuses_format(error_of(401, {"message": detail}))
+
+
+@pytest.mark.parametrize(
+    ("status", "detail", "meaning", "transient"),
+    [
+        (404, "Not Found", "SAM 2 is not enabled there", False),
+        (500, "Service misconfiguration.", "SAM 2 is not enabled there", False),
+        (
+            500,
+            "Could not retrieve model No record found for model 'sam2/segment_image'.",
+            "SAM 2 is not enabled there",
+            False,
+        ),
+        (
+            500,
+            "Could not retrieve model No record found for model 'sam2/hiera_small'.",
+            "it does not have this version of SAM 2",
+            False,
+        ),
+        # Of a gateway: the path in its words is only that.
+        (504, "upstream /sam2/segment_image timed out", "it failed", True),
+        (500, "CUDA out of memory", "it failed", True),
+    ],
+)
+def test_failure_that_lasts_is_told_from_one_that_passes(
+    status: int, detail: str, meaning: str, transient: bool
+) -> None:
+    error = error_of(status, {"message": detail})
+    assert meaning in str(error)
+    assert error.transient is transient
 
 
 def certificate_error() -> httpx.ConnectError:

@@ -1,4 +1,4 @@
-"""Which images a server was sent, so that they are not sent again."""
+"""Remember a bounded number of things about servers that anybody may name."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from collections import OrderedDict
 from collections.abc import Hashable
 
 
-class KnownImages:
-    """The images that a server is thought to know, the latest ones only. Thread-safe.
-
-    A server may have forgotten any of them; whoever asks by id must be ready for that.
+class RecentKeys:
+    """A set that keeps the keys added last, and forgets the others. Thread-safe.
 
     Args:
-        most: How many are remembered.
+        most: How many are kept.
     """
 
     def __init__(self, most: int) -> None:
@@ -26,7 +24,7 @@ class KnownImages:
             return key in self._keys
 
     def add(self, key: Hashable) -> None:
-        """Remember an image, and forget the one that was added the longest ago if need be."""
+        """Keep a key, and forget the one that was added the longest ago if need be."""
         with self._lock:
             self._keys[key] = None
             self._keys.move_to_end(key)
@@ -34,6 +32,6 @@ class KnownImages:
                 self._keys.popitem(last=False)
 
     def discard(self, key: Hashable) -> None:
-        """Forget an image."""
+        """Forget a key."""
         with self._lock:
             self._keys.pop(key, None)

@@ -5,18 +5,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sam2_block import side_by_side
-from sam2_block.side_by_side import map_side_by_side
+from sam2_block import concurrent_map
+from sam2_block.concurrent_map import map_concurrently
 
 # How long a test waits before it fails; when all is well nothing waits this long.
 PATIENCE_S = 30.0
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 3, 100])
+@pytest.mark.parametrize("max_workers", [1, 2, 3, 100])
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
-def test_results_are_in_the_order_of_the_items(count: int, at_once: int) -> None:
+def test_results_are_in_the_order_of_the_items(count: int, max_workers: int) -> None:
     items = [f"item {index}" for index in range(count)]
-    assert map_side_by_side(str.upper, items, at_once) == [item.upper() for item in items]
+    assert map_concurrently(str.upper, items, max_workers) == [item.upper() for item in items]
 
 
 def test_order_is_not_that_in_which_they_end() -> None:
@@ -29,10 +29,10 @@ def test_order_is_not_that_in_which_they_end() -> None:
             second_is_done.set()
         return item
 
-    assert map_side_by_side(call, [0, 1], 2) == [0, 1]
+    assert map_concurrently(call, [0, 1], 2) == [0, 1]
 
 
-def test_as_many_run_at_once_as_may_and_no_more() -> None:
+def test_as_many_run_max_workers_as_may_and_no_more() -> None:
     # Each waits for two others: fewer than three at once would break the barrier.
     together = threading.Barrier(3, timeout=PATIENCE_S)
     lock = threading.Lock()
@@ -50,36 +50,36 @@ def test_as_many_run_at_once_as_may_and_no_more() -> None:
         together.wait()
         return item
 
-    assert map_side_by_side(call, range(9), 3) == list(range(9))
+    assert map_concurrently(call, range(9), 3) == list(range(9))
     assert most == 3
 
 
-@pytest.mark.parametrize(("items", "at_once"), [([1, 2, 3], 1), ([1], 4)])
-def test_what_is_not_side_by_side_runs_in_the_thread_of_the_caller(
-    items: list[int], at_once: int
+@pytest.mark.parametrize(("items", "max_workers"), [([1, 2, 3], 1), ([1], 4)])
+def test_what_is_not_concurrent_map_runs_in_the_thread_of_the_caller(
+    items: list[int], max_workers: int
 ) -> None:
     here = threading.get_ident()
-    threads = map_side_by_side(lambda item: threading.get_ident(), items, at_once)
+    threads = map_concurrently(lambda item: threading.get_ident(), items, max_workers)
     assert set(threads) == {here}
 
 
 def test_threads_say_whose_they_are() -> None:
-    names = map_side_by_side(lambda item: threading.current_thread().name, [1, 2], 2)
+    names = map_concurrently(lambda item: threading.current_thread().name, [1, 2], 2)
     assert all(name.startswith("sam2_block-image") for name in names)
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
-def test_first_failure_in_order_is_raised(at_once: int) -> None:
+@pytest.mark.parametrize("max_workers", [1, 2])
+def test_first_failure_in_order_is_raised(max_workers: int) -> None:
     later_has_failed = threading.Event()
 
     def call(item: int) -> None:
-        if item == 0 and at_once == 2:
+        if item == 0 and max_workers == 2:
             assert later_has_failed.wait(PATIENCE_S)
         later_has_failed.set()
         raise KeyError(f"item {item}")
 
     with pytest.raises(KeyError, match="item 0"):
-        map_side_by_side(call, [0, 1], at_once)
+        map_concurrently(call, [0, 1], max_workers)
 
 
 def test_items_after_a_failure_are_not_begun_one_at_a_time() -> None:
@@ -91,7 +91,7 @@ def test_items_after_a_failure_are_not_begun_one_at_a_time() -> None:
             raise ValueError("item 1")
 
     with pytest.raises(ValueError, match="item 1"):
-        map_side_by_side(call, range(5), 1)
+        map_concurrently(call, range(5), 1)
     assert begun == [0, 1]
 
 
@@ -110,9 +110,9 @@ def test_items_not_begun_are_dropped_after_a_failure(monkeypatch: pytest.MonkeyP
             raise ValueError("item 0")
         assert dropped.wait(PATIENCE_S)
 
-    monkeypatch.setattr(side_by_side, "ThreadPoolExecutor", WatchedPool)
+    monkeypatch.setattr(concurrent_map, "ThreadPoolExecutor", WatchedPool)
     with pytest.raises(ValueError, match="item 0"):
-        map_side_by_side(call, range(1000), 2)
+        map_concurrently(call, range(1000), 2)
     # The thread of the first may have taken another before the failure was known.
     assert set(begun) <= {0, 1, 2}
 
@@ -131,7 +131,7 @@ def test_nothing_runs_any_more_when_a_failure_is_raised() -> None:
         ended.append(item)
 
     with pytest.raises(ValueError, match="item 0"):
-        map_side_by_side(call, [0, 1], 2)
+        map_concurrently(call, [0, 1], 2)
     assert ended == [1]
 
 
@@ -141,4 +141,4 @@ def test_interruption_is_passed_on(error: type[BaseException]) -> None:
         raise error
 
     with pytest.raises(error):
-        map_side_by_side(call, [1, 2], 2)
+        map_concurrently(call, [1, 2], 2)

@@ -6,17 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sam2_block.backends.remote.known_images import KnownImages
+from sam2_block.backends.remote.recent_keys import RecentKeys
 
 
-def known(most: int, *keys: Hashable) -> KnownImages:
-    images = KnownImages(most)
+def known(most: int, *keys: Hashable) -> RecentKeys:
+    images = RecentKeys(most)
     for key in keys:
         images.add(key)
     return images
 
 
-def held(images: KnownImages, keys: str) -> str:
+def held(images: RecentKeys, keys: str) -> str:
     return "".join(key for key in keys if key in images)
 
 
@@ -63,7 +63,7 @@ def test_key_is_url_version_and_image_together() -> None:
 
 
 def test_threads_may_all_add_and_discard_at_once() -> None:
-    images = KnownImages(8)
+    images = RecentKeys(8)
     start = threading.Barrier(8, timeout=30)
 
     def work(thread: int) -> None:

@@ -10,15 +10,15 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def map_side_by_side(
-    call: Callable[[Item], Result], items: Sequence[Item], at_once: int
+def map_concurrently(
+    call: Callable[[Item], Result], items: Sequence[Item], max_workers: int
 ) -> list[Result]:
-    """Call a function with every item, `at_once` of them at a time.
+    """Call a function with every item, `max_workers` of them at a time.
 
     Args:
-        call: Called in threads of its own where `at_once` is more than 1.
+        call: Called in threads of its own where `max_workers` is more than 1.
         items: What it is called with.
-        at_once: 1 or more.
+        max_workers: 1 or more.
 
     Returns:
         The results, in the order of the items.
@@ -26,9 +26,9 @@ def map_side_by_side(
     Raises:
         Exception: What the first item in order to fail raised; items not yet begun are dropped.
     """
-    if at_once == 1 or len(items) < 2:
+    if max_workers == 1 or len(items) < 2:
         return [call(item) for item in items]
-    with ThreadPoolExecutor(min(at_once, len(items)), "sam2_block-image") as threads:
+    with ThreadPoolExecutor(min(max_workers, len(items)), "sam2_block-image") as threads:
         futures = [threads.submit(call, item) for item in items]
         try:
             return [future.result() for future in futures]
