@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from evaluate import answer, iou, score_held_out
-from model import export, load
+from model import export, load, read_architecture, set_image_size
 from photos import Example, examples
 from prompts import BOTTOM_RIGHT, INSIDE, TOP_LEFT, Mask, box_of
 
@@ -84,12 +84,14 @@ def main() -> None:
     """Reads the command line, measures, prints and writes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--size", type=int, help="side of the pictures, a multiple of 64")
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--sheet", type=Path, help="PNG: boxes above, points below")
-    parser.add_argument("--stamp", action="store_true", help="write the numbers into the file")
+    parser.add_argument("--stamp", action="store_true", help="write size and numbers into the file")
     args = parser.parse_args()
     model, metadata = load(args.checkpoint)
-    size = int(model.image_size)
+    size = args.size or int(model.image_size)
+    set_image_size(model, size)
     quality: dict[str, Any] = {"image_size": size, "scenes": args.scenes}
     quality["held_out_scenes"] = score_held_out(model, size, args.scenes)
     print("held-out scenes:", quality["held_out_scenes"])
@@ -110,7 +112,7 @@ def main() -> None:
     if args.stamp:
         notes = {k: v for k, v in metadata.items() if k not in ("config", "license")}
         notes["quality"] = json.dumps(quality)
-        export(model.state_dict(), json.loads(metadata["config"]), args.checkpoint, notes)
+        export(model.state_dict(), read_architecture(size), args.checkpoint, notes)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,9 @@ def _with_company(
     make: Callable[[np.random.Generator, tuple[int, int, int, int], Photos], Thing],
 ) -> list[Thing]:
     width = int(size * rng.uniform(0.12, 0.6))
-    height = max(12, int(width * rng.uniform(0.75, 1.4)))
+    # Photos are wider than high and get squashed to a square, so things in them look taller.
+    squash = np.exp(rng.uniform(-0.1, 0.45))
+    height = max(12, int(min(width * rng.uniform(0.75, 1.4) * squash, size * 0.95)))
     left = int(rng.uniform(0, max(1, size - width)))
     top = int(rng.uniform(0, max(1, size - height)))
     main = make(rng, (left, top, width, height), photos)
