@@ -15,6 +15,7 @@ from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.remote.backend import RemoteBackend, RemoteService
 from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.concurrent_map import map_concurrently
+from sam2_block.prompts import LabeledPoint, Prompt
 from sam2_block.settings import Settings
 from tests.remote.server import VERSION, Sam2Server
 
@@ -76,12 +77,36 @@ def test_masks_and_scores_are_the_same(
     )
 
 
+@pytest.mark.parametrize("multimask_output", [True, False])
+def test_box_with_points_on_one_object(
+    here: Segmenter, there: Segmenter, astronaut: np.ndarray, multimask_output: bool
+) -> None:
+    photo = astronaut[:400]
+    inside, outside = LabeledPoint(210, 120), LabeledPoint(60, 300, positive=False)
+    prompts = [
+        Prompt(box_xyxy=FACE, points=(inside,)),
+        Prompt(box_xyxy=FACE, points=(inside, outside)),
+        Prompt(box_xyxy=WHOLE, points=(outside,)),
+    ]
+    ours, theirs = (
+        place.backend.predict(photo, prompts, version=VERSION, multimask_output=multimask_output)
+        for place in (here, there)
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.score == pytest.approx(other.score, abs=1e-3)
+        masks = np.zeros((2, *photo.shape[:2]), dtype=bool)
+        one.mask().paste_into(masks[0])
+        other.mask().paste_into(masks[1])
+        assert (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum() >= 0.99
+
+
 @pytest.mark.slow
 def test_300_prompts_in_order(here: Segmenter, there: Segmenter, coins: np.ndarray) -> None:
     rng = np.random.default_rng(3)
     corners = rng.uniform((0, 0), (340, 260), (300, 2))
-    many = boxes(*np.hstack([corners, corners + rng.uniform(8, 40, (300, 2))]))
-    assert_same(here.segment(coins, many), there.segment(coins, many))
+    many = boxes(*np.hstack([corners, corners + rng.uniform(8, 40, (300, 2))])[:250])
+    points = [[corner] for corner in corners[250:].tolist()]
+    assert_same(here.segment(coins, many, points), there.segment(coins, many, points))
 
 
 @pytest.mark.slow
