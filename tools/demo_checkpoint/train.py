@@ -266,7 +266,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=29511, help="where the processes meet")
     parser.add_argument("--decoder-steps", type=int, default=1000)
     parser.add_argument(
-        "--phases", default="256:3:3600,384:2:3500,448:2:1500,512:2:3400", help="SIZE:IMAGES:STEPS,..."
+        "--phases",
+        default="256:3:3600,384:2:3500,448:2:1500,512:2:3400",
+        help="SIZE:IMAGES:STEPS,...",
     )
     parser.add_argument("--rate", type=float, default=8e-4, help="peak learning rate")
     parser.add_argument("--resume", action="store_true", help="go on from the state in --out")
