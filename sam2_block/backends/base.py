@@ -6,6 +6,7 @@ Everything above it (blocks, prompts, detections, tests) is the same for every b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from sam2_block.images import Image
@@ -28,6 +29,23 @@ class MaskPrediction(Protocol):
     def mask(self) -> CroppedMask:
         """Return the mask on the grid of the image."""
         ...
+
+
+@dataclass(frozen=True)
+class ReadyPrediction:
+    """An answer whose mask is there already, held as its crop.
+
+    Attributes:
+        score: Predicted quality, 0 to 1.
+        shape: The mask.
+    """
+
+    score: float
+    shape: CroppedMask
+
+    def mask(self) -> CroppedMask:
+        """Return the mask on the grid of the image."""
+        return self.shape
 
 
 class Backend(Protocol):

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from sam2_block.backends.base import ReadyPrediction
 from sam2_block.images import Image
 from sam2_block.masks import CroppedMask
 from sam2_block.prompts import Prompt
-
-
-@dataclass(frozen=True)
-class FakePrediction:
-    """A ready answer; see `FakeBackend`."""
-
-    score: float
-    shape: CroppedMask
-
-    def mask(self) -> CroppedMask:
-        """Return the mask."""
-        return self.shape
 
 
 class FakeBackend:
@@ -47,12 +35,14 @@ class FakeBackend:
 
     def predict(
         self, image: Image, prompts: Sequence[Prompt], *, version: str, multimask_output: bool
-    ) -> list[FakePrediction]:
+    ) -> list[ReadyPrediction]:
         """Answer as the class says; see `Backend.predict`."""
         with self._lock:
             self.calls.append(tuple(prompts))
         height, width = image.shape[:2]
-        return [FakePrediction(self.score, self._mask(prompt, height, width)) for prompt in prompts]
+        return [
+            ReadyPrediction(self.score, self._mask(prompt, height, width)) for prompt in prompts
+        ]
 
     def embed(self, image: Image, *, version: str) -> None:
         """Note it down; see `Backend.embed`."""

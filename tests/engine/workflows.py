@@ -10,8 +10,7 @@ import supervision as sv
 from pycocotools import mask as coco_mask
 from roboflow_workflows.execution_engine.core import ExecutionEngine
 
-from sam2_block.backends.base import Backend
-from sam2_block.backends.fake import FakePrediction
+from sam2_block.backends.base import Backend, ReadyPrediction
 from sam2_block.masks import CroppedMask
 
 # A detector as people write them in the workflow editor: a box around every bright blob.
@@ -127,11 +126,11 @@ class ShapesBackend:
 
     def predict(
         self, image: np.ndarray, prompts: Sequence[Any], **options: Any
-    ) -> list[FakePrediction]:
+    ) -> list[ReadyPrediction]:
         self.images.append(image)
         self.options.append(options)
         taken, self.masks = self.masks[: len(prompts)], self.masks[len(prompts) :]
-        return [FakePrediction(0.75, CroppedMask.from_region(mask)) for mask in taken]
+        return [ReadyPrediction(0.75, CroppedMask.from_region(mask)) for mask in taken]
 
 
 def scene(height: int, width: int, *boxes: tuple[int, int, int, int]) -> np.ndarray:

@@ -9,7 +9,8 @@ import pytest
 import supervision as sv
 
 from sam2_block import Segmenter
-from sam2_block.backends.fake import FakeBackend, FakePrediction
+from sam2_block.backends.base import ReadyPrediction
+from sam2_block.backends.fake import FakeBackend
 from sam2_block.errors import ImageError, OptionError, PromptError, SettingsError
 from sam2_block.masks import EMPTY_MASK, CroppedMask
 
@@ -24,7 +25,7 @@ class ScriptedBackend:
 
     def __init__(self, scores: Sequence[float], shapes: Sequence[CroppedMask] = ()) -> None:
         shapes = shapes or [square(index) for index in range(len(scores))]
-        self.answers = [FakePrediction(*answer) for answer in zip(scores, shapes, strict=True)]
+        self.answers = [ReadyPrediction(*answer) for answer in zip(scores, shapes, strict=True)]
         self.calls: list[dict[str, Any]] = []
 
     def predict(self, image: np.ndarray, prompts: Sequence[Any], **options: Any) -> list:

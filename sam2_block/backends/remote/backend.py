@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from sam2_block.backends.base import ReadyPrediction
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.backends.remote.failures import may_refuse_format, refuses_format
@@ -18,7 +19,6 @@ from sam2_block.backends.remote.recent_keys import RecentKeys
 from sam2_block.backends.remote.retry import Deadline
 from sam2_block.backends.remote.wire import (
     ImageFormat,
-    RemotePrediction,
     chunks,
     parse_answer,
     prompt_json,
@@ -108,7 +108,7 @@ class RemoteBackend:
 
     def predict(
         self, image: Image, prompts: Sequence[Prompt], *, version: str, multimask_output: bool
-    ) -> list[RemotePrediction]:
+    ) -> list[ReadyPrediction]:
         """Answer every prompt on one image; see `Backend.predict`."""
         height, width = image.shape[:2]
         most = max(1, _SERVER_BYTES // (height * width * _SERVER_BYTES_A_PIXEL))
@@ -122,7 +122,7 @@ class RemoteBackend:
             for group in groups
         ]
         parts = self._run(calls, upload.deadline)
-        answers: dict[int, RemotePrediction] = {}
+        answers: dict[int, ReadyPrediction] = {}
         for group, part in zip(groups, parts, strict=True):
             answers.update(zip(group, part, strict=True))
         return [answers[index] for index in range(len(prompts))]
@@ -165,7 +165,7 @@ class RemoteBackend:
 
     def _segment(
         self, upload: _Upload, prompts: Sequence[Prompt], group: list[int], multimask_output: bool
-    ) -> list[RemotePrediction]:
+    ) -> list[ReadyPrediction]:
         """Answer the prompts of one group, which are indices of `prompts`."""
         payload = {
             **upload.naming(),

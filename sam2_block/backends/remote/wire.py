@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sam2_block.backends.base import ReadyPrediction
 from sam2_block.errors import ImageError, RemoteAnswerError
 from sam2_block.images import Image
 from sam2_block.masks import BoolArray, CroppedMask, decode_coco_rle
@@ -100,24 +101,7 @@ def chunks(prompts: Sequence[Prompt], most: int) -> Iterator[list[int]]:
             yield indices[start : start + most]
 
 
-@dataclass(frozen=True)
-class RemotePrediction:
-    """One answer of the endpoint; the mask is held as its crop.
-
-    Attributes:
-        score: Predicted quality, 0 to 1.
-        shape: The mask.
-    """
-
-    score: float
-    shape: CroppedMask
-
-    def mask(self) -> CroppedMask:
-        """Return the mask on the grid of the image."""
-        return self.shape
-
-
-def parse_answer(answer: Any, count: int, image_hw: tuple[int, int]) -> list[RemotePrediction]:
+def parse_answer(answer: Any, count: int, image_hw: tuple[int, int]) -> list[ReadyPrediction]:
     """Read the answer to one request; nothing that is missing or odd is made up for.
 
     Args:
@@ -137,7 +121,7 @@ def parse_answer(answer: Any, count: int, image_hw: tuple[int, int]) -> list[Rem
     return [_parse_prediction(item, index, image_hw) for index, item in enumerate(predictions)]
 
 
-def _parse_prediction(item: Any, index: int, image_hw: tuple[int, int]) -> RemotePrediction:
+def _parse_prediction(item: Any, index: int, image_hw: tuple[int, int]) -> ReadyPrediction:
     if not isinstance(item, dict) or "masks" not in item or "confidence" not in item:
         raise RemoteAnswerError(f"prediction {index} without `masks` and `confidence`")
     score = item["confidence"]
@@ -151,7 +135,7 @@ def _parse_prediction(item: Any, index: int, image_hw: tuple[int, int]) -> Remot
         raise RemoteAnswerError(
             f"prediction {index} with a mask that cannot be decoded: {error}"
         ) from error
-    return RemotePrediction(float(score), CroppedMask.from_region(mask).detached())
+    return ReadyPrediction(float(score), CroppedMask.from_region(mask).detached())
 
 
 def _decode_masks(masks: Any, image_hw: tuple[int, int]) -> BoolArray:

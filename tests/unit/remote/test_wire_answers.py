@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sam2_block.backends.remote.wire import RemotePrediction, parse_answer
+from sam2_block.backends.base import ReadyPrediction
+from sam2_block.backends.remote.wire import parse_answer
 from sam2_block.errors import RemoteAnswerError
 from sam2_block.masks import CroppedMask, coco_rle
 
@@ -20,7 +21,7 @@ def prediction(**changed: Any) -> dict[str, Any]:
     return {"masks": coco_rle(mask), "confidence": 0.5, "format": "rle", **changed}
 
 
-def parsed(*items: Any) -> list[RemotePrediction]:
+def parsed(*items: Any) -> list[ReadyPrediction]:
     return parse_answer({"predictions": list(items), "time": 1}, len(items), HW)
 
 
