@@ -152,4 +152,5 @@ def test_no_image_is_lost_doubled_or_crossed(sam2_server: Sam2Server) -> None:
     assert 0 < len(failed) < IMAGES * 0.25
     assert len(proxy.log) > IMAGES + len(failed)
     # Uploads were spared, and made again where the image was forgotten.
-    assert CONTENTS < sum(b'"value": ""' not in received.body for received in proxy.log) < IMAGES
+    uploads = sum(b'"value": ""' not in received.body for received in proxy.log)
+    assert CONTENTS < uploads < len(proxy.log)
