@@ -1,4 +1,4 @@
-"""A client of a scripted server, in a time of its own."""
+"""A client of a scripted server in a time of its own, and a backend of a fake endpoint."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import httpx
 import pytest
 
 from sam2_block.backends.remote import client as client_module
+from sam2_block.backends.remote.backend import RemoteBackend
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.settings import Settings
+from tests.unit.remote.fake_endpoint import FakeEndpoint
 from tests.unit.remote.scripted_server import URL, Clock, Post, Server
 
 
@@ -37,3 +39,15 @@ def post(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Post]:
     yield send
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def endpoint() -> FakeEndpoint:
+    return FakeEndpoint()
+
+
+@pytest.fixture
+def backend(endpoint: FakeEndpoint) -> Iterator[RemoteBackend]:
+    backend = endpoint.backend()
+    yield backend
+    backend._service.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -37,18 +36,6 @@ def box(index: int) -> Prompt:
 
 def point(*xy: tuple[int, int]) -> Prompt:
     return Prompt(points=tuple(LabeledPoint(*one) for one in xy))
-
-
-@pytest.fixture
-def endpoint() -> FakeEndpoint:
-    return FakeEndpoint()
-
-
-@pytest.fixture
-def backend(endpoint: FakeEndpoint) -> Iterator[RemoteBackend]:
-    backend = endpoint.backend()
-    yield backend
-    backend._service.close()
 
 
 def ask(backend: RemoteBackend, *prompts: Prompt, image: np.ndarray = IMAGE, **options: Any) -> Any:

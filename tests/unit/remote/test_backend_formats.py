@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 
@@ -12,18 +10,6 @@ from sam2_block.errors import RemoteStatusError
 from sam2_block.prompts import LabeledPoint, Prompt
 from tests.unit.remote.fake_endpoint import FakeEndpoint, refuse
 from tests.unit.remote.test_backend import BOX, ask
-
-
-@pytest.fixture
-def endpoint() -> FakeEndpoint:
-    return FakeEndpoint()
-
-
-@pytest.fixture
-def backend(endpoint: FakeEndpoint) -> Iterator[RemoteBackend]:
-    backend = endpoint.backend()
-    yield backend
-    backend._service.close()
 
 
 def formats(endpoint: FakeEndpoint) -> list[str]:
