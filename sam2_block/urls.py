@@ -57,9 +57,12 @@ def _split(text: str) -> tuple[SplitResult, str, int | None] | None:
         return None
     try:
         parts = urlsplit(text)
-        return parts, parts.hostname or "", parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         return None
+    if "[" in parts.netloc and ":" not in host:  # Python 3.10 takes any host in brackets
+        return None
+    return parts, host, port
 
 
 def _is_host(host: str) -> bool:
