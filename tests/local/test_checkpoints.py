@@ -79,7 +79,8 @@ def test_a_download_that_breaks_off_goes_on_the_next_time(run: Any, hub: FakeHub
     hub.content = CONTENT * 24  # 24 MiB: the client writes in pieces of 10 MB
     hub.break_after = len(hub.content) * 3 // 4
     broken, done = run(FETCH), run(FETCH)
-    assert "(RemoteProtocolError)" in broken.stderr.splitlines()[-1]
+    if broken.returncode:  # later releases of the client go on at once
+        assert "(RemoteProtocolError)" in broken.stderr.splitlines()[-1]
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).read_bytes() == hub.content
     first, second = hub.downloads()
