@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from roboflow_workflows.execution_engine.entities.types import (
     SECRET_KIND,
     STRING_KIND,
@@ -97,6 +97,37 @@ def api_key_field() -> Any:
         " default the operator's key, on the operator's server.",
         examples=["$inputs.api_key", "$steps.secrets.roboflow_api_key"],
         json_schema_extra={"private": True, **_REMOTE_ONLY},
+    )
+
+
+def manifest_config(
+    *,
+    name: str,
+    short_description: str,
+    long_description: str,
+    search_keywords: list[str],
+    priority: float,
+) -> ConfigDict:
+    """Return the `model_config` of a block's manifest: what the editor shows of the block."""
+    return ConfigDict(
+        json_schema_extra={
+            "name": name,
+            "version": "v1",
+            "short_description": short_description,
+            "long_description": long_description,
+            "license": "Apache-2.0",
+            "block_type": "model",
+            "search_keywords": ["SAM2", "SAM 2", "segment anything", "META", *search_keywords],
+            "ui_manifest": {
+                "section": "model",
+                "icon": "fa-brands fa-meta",
+                "blockPriority": priority,
+                "needsGPU": False,
+                "inference": True,
+            },
+        },
+        protected_namespaces=(),
+        hide_input_in_errors=True,  # an API key may be in it
     )
 
 

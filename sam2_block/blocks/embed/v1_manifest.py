@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict
 from roboflow_workflows.execution_engine.entities.base import OutputDefinition
 from roboflow_workflows.execution_engine.entities.types import (
     IMAGE_KIND,
@@ -21,6 +20,7 @@ from sam2_block.blocks.manifest import (
     api_key_field,
     api_url_field,
     execution_mode_field,
+    manifest_config,
     version_field,
 )
 
@@ -39,32 +39,12 @@ to load the model before the first request comes.
 class EmbedManifestV1(Sam2Manifest):
     """Inputs and outputs of `sam2_block/embed@v1`."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "name": "SAM 2 Embed Image",
-            "version": "v1",
-            "short_description": SHORT_DESCRIPTION,
-            "long_description": LONG_DESCRIPTION,
-            "license": "Apache-2.0",
-            "block_type": "model",
-            "search_keywords": [
-                "SAM2",
-                "SAM 2",
-                "segment anything",
-                "META",
-                "embedding",
-                "warm up",
-            ],
-            "ui_manifest": {
-                "section": "model",
-                "icon": "fa-brands fa-meta",
-                "blockPriority": 9.5,
-                "needsGPU": False,
-                "inference": True,
-            },
-        },
-        protected_namespaces=(),
-        hide_input_in_errors=True,  # an API key may be in it
+    model_config = manifest_config(
+        name="SAM 2 Embed Image",
+        short_description=SHORT_DESCRIPTION,
+        long_description=LONG_DESCRIPTION,
+        search_keywords=["embedding", "warm up"],
+        priority=9.5,
     )
 
     type: Literal["sam2_block/embed@v1"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from roboflow_workflows.execution_engine.entities.base import (
     OutputDefinition,
 )
@@ -32,6 +32,7 @@ from sam2_block.blocks.manifest import (
     api_key_field,
     api_url_field,
     execution_mode_field,
+    manifest_config,
     version_field,
 )
 from sam2_block.prompts import InvalidBoxes, parse_point_objects
@@ -60,34 +61,12 @@ the same (up to the colours of today's servers: see the README).
 class SegmentManifestV1(Sam2Manifest):
     """Inputs and outputs of `sam2_block/segment@v1`."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "name": "SAM 2 Segment",
-            "version": "v1",
-            "short_description": SHORT_DESCRIPTION,
-            "long_description": LONG_DESCRIPTION,
-            "license": "Apache-2.0",
-            "block_type": "model",
-            "search_keywords": [
-                "SAM2",
-                "SAM 2",
-                "segment anything",
-                "META",
-                "mask",
-                "instance segmentation",
-                "box prompt",
-                "point prompt",
-            ],
-            "ui_manifest": {
-                "section": "model",
-                "icon": "fa-brands fa-meta",
-                "blockPriority": 9.4,
-                "needsGPU": False,
-                "inference": True,
-            },
-        },
-        protected_namespaces=(),
-        hide_input_in_errors=True,  # an API key may be in it
+    model_config = manifest_config(
+        name="SAM 2 Segment",
+        short_description=SHORT_DESCRIPTION,
+        long_description=LONG_DESCRIPTION,
+        search_keywords=["mask", "instance segmentation", "box prompt", "point prompt"],
+        priority=9.4,
     )
 
     # In each union the literal form comes first: the engine shows the first part's error.
