@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,6 +44,12 @@ def as_image(pixels: object) -> Image:
     if pixels.ndim == 3:
         return pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3]
     return pixels
+
+
+def content_key(image: Image) -> tuple[tuple[int, ...], bytes]:
+    """Return what tells images apart by their pixels: shape and a 128-bit digest."""
+    digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16)
+    return image.shape, digest.digest()
 
 
 def rgb_channels(image: Image) -> list[NDArray[np.uint8]]:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from sam2_block.backends.local.embedding_cache import EmbeddingCache, content_key
+from sam2_block.backends.local.embedding_cache import EmbeddingCache
 from sam2_block.backends.local.encoder import Embedding
+from sam2_block.images import content_key
 
 PATIENCE_S = 30.0
 

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
-import numpy as np
-
 from sam2_block.backends.local.encoder import Embedding
 from sam2_block.backends.local.single_flight import SingleFlight
-from sam2_block.images import Image
-
-
-def content_key(image: Image) -> tuple[tuple[int, ...], bytes]:
-    """Return what tells images apart by their pixels: shape and a 128-bit digest."""
-    digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16)
-    return image.shape, digest.digest()
 
 
 class EmbeddingCache:

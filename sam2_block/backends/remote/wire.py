@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sam2_block.backends.base import ReadyPrediction
 from sam2_block.errors import ImageError, RemoteAnswerError
-from sam2_block.images import Image
+from sam2_block.images import Image, content_key
 from sam2_block.masks import BoolArray, CroppedMask, decode_coco_rle
 from sam2_block.prompts import Prompt
 from sam2_block.settings import Settings
@@ -48,8 +48,7 @@ class ImageFormat:
 
     def image_id(self, image: Image) -> str:
         """Name an image by its content and its encoding: the same for whoever sends the same."""
-        digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16)
-        digest.update(repr((image.shape, self)).encode())
+        digest = hashlib.blake2b(repr((content_key(image), self)).encode(), digest_size=16)
         return f"sam2_block-{digest.hexdigest()}"
 
     def encode(self, image: Image) -> str:
