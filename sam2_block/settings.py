@@ -124,6 +124,14 @@ class Settings:
                 ) from None
         return replace(self, **read)
 
+    def without_server(self) -> Settings:
+        """Return a copy that names no server and no key.
+
+        What a process shares is kept by it: steps that ask different servers, or show different
+        keys, share all the same.
+        """
+        return replace(self, api_url=HOSTED_URL, api_key=None, allowed_api_urls=())
+
 
 SETTING_NAMES = tuple(setting.name for setting in fields(Settings))
 

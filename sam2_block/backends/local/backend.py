@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from sam2_block.backends.local.decoder import decode
-from sam2_block.backends.local.embedding_cache import EmbeddingCache, content_key
+from sam2_block.backends.local.embedding_cache import EmbeddingCache
 from sam2_block.backends.local.encoder import Embedding, encode
 from sam2_block.backends.local.model_registry import MODELS, LoadedModel
 from sam2_block.backends.local.upsample import LowResMask
 from sam2_block.errors import ModelError
-from sam2_block.images import Image
+from sam2_block.images import Image, content_key
 from sam2_block.prompts import Prompt
 from sam2_block.settings import Settings
 
@@ -77,5 +77,8 @@ _shared_lock = threading.Lock()
 
 def shared_backend(settings: Settings) -> LocalBackend:
     """Return the process's backend for these settings, so that steps share what it has encoded."""
+    alike = settings.without_server()
     with _shared_lock:
-        return _shared.setdefault(settings, LocalBackend(settings))
+        if alike not in _shared:
+            _shared[alike] = LocalBackend(alike)
+        return _shared[alike]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 import threading
@@ -27,7 +26,7 @@ from sam2_block.backends.remote.workers import run_in_time
 from sam2_block.errors import RemoteAnswerError, RemoteError, RemoteStatusError
 from sam2_block.images import Image
 from sam2_block.prompts import Prompt
-from sam2_block.settings import HOSTED_URL, Settings
+from sam2_block.settings import Settings
 from sam2_block.versions import check_remote_version
 
 logger = logging.getLogger(__name__)
@@ -258,7 +257,7 @@ _services_lock = threading.Lock()
 
 def shared_service(settings: Settings) -> RemoteService:
     """Return the process's service, so that steps share its connections, whichever they ask."""
-    alike = dataclasses.replace(settings, api_url=HOSTED_URL, api_key=None, allowed_api_urls=())
+    alike = settings.without_server()
     with _services_lock:
         if alike not in _services:
             _services[alike] = RemoteService(alike)
