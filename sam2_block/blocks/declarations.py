@@ -47,26 +47,26 @@ def refuse_tensor_representation() -> None:
 
 
 @contextlib.contextmanager
-def errors_are_the_callers(image: str | None = None) -> Iterator[None]:
+def errors_are_the_callers(image_index: tuple[int, ...] | None = None) -> Iterator[None]:
     """Turn an error of the request into the engine's own, which it answers as the caller's fault.
 
     Other errors of this package pass, and the engine reports them as the step's; those of a server
     name the image as well.
 
     Args:
-        image: The image's place in the batch, to be named in the message.
+        image_index: The image's place in the batch, to be named in the message.
     """
+    place = "" if image_index is None else f"image {'.'.join(map(str, image_index))}: "
     try:
         yield
     except InputError as error:
         raise RuntimeInputError(
-            public_message=str(error) if image is None else f"image {image}: {error}",
+            public_message=f"{place}{error}",
             context="workflow_execution | step_execution",
             inner_error=error,
         ) from error
     except RemoteError as error:
-        if image is not None:
-            error.args = (f"image {image}: {error}",)
+        error.args = (f"{place}{error}",)
         raise
 
 

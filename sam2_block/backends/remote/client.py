@@ -13,7 +13,11 @@ from typing import Any
 import httpx
 
 from sam2_block.backends.remote.endpoints import Endpoint
-from sam2_block.backends.remote.failures import error_of_status, error_of_transport
+from sam2_block.backends.remote.failures import (
+    error_of_deadline,
+    error_of_status,
+    error_of_transport,
+)
 from sam2_block.backends.remote.places import Places
 from sam2_block.backends.remote.retry import Deadline, RetryPolicy, parse_retry_after
 from sam2_block.errors import RemoteAnswerError, RemoteError, RemoteTimeoutError, SettingsError
@@ -115,7 +119,7 @@ class HttpClient:
     def _try(self, endpoint: Endpoint, path: str, body: bytes, deadline: Deadline) -> Any:
         remaining_s = deadline.remaining_s()
         if remaining_s == 0:
-            raise _too_late(endpoint, deadline)
+            raise error_of_deadline(endpoint.url, deadline)
         timeout = httpx.Timeout(
             min(self._read_timeout_s, remaining_s),
             connect=min(self._connect_timeout_s, remaining_s),
@@ -139,7 +143,9 @@ class HttpClient:
             # `UnicodeError`: a host name that has no international form, such as `xn--0`.
             cut_short = isinstance(error, httpx.TimeoutException) and deadline.remaining_s() == 0
             failure = (
-                _too_late(endpoint, deadline) if cut_short else error_of_transport(endpoint, error)
+                error_of_deadline(endpoint.url, deadline)
+                if cut_short
+                else error_of_transport(endpoint, error)
             )
         if failure is not None:
             # Only here, so that no error is chained: it may quote a server that repeats the key.
@@ -158,7 +164,7 @@ def _pieces(endpoint: Endpoint, body: bytes, deadline: Deadline) -> Iterator[byt
     """Yield a body bit by bit: a server that takes it slowly does not get more than its time."""
     for start in range(0, len(body), _PIECE_BYTES):
         if deadline.remaining_s() == 0:
-            raise _too_late(endpoint, deadline)
+            raise error_of_deadline(endpoint.url, deadline)
         yield body[start : start + _PIECE_BYTES]
 
 
@@ -174,12 +180,5 @@ def _read(endpoint: Endpoint, response: httpx.Response, deadline: Deadline) -> b
                 f"{endpoint.url} answered with more than {MAX_ANSWER_BYTES // 2**20} MiB."
             )
         if deadline.remaining_s() == 0:
-            raise _too_late(endpoint, deadline)
+            raise error_of_deadline(endpoint.url, deadline)
     return bytes(content)
-
-
-def _too_late(endpoint: Endpoint, deadline: Deadline) -> RemoteTimeoutError:
-    return RemoteTimeoutError(
-        f"{endpoint.url} had not answered when the {deadline.seconds:g} s for one image were over"
-        " (SAM2_BLOCK_DEADLINE_S)."
-    )

@@ -58,7 +58,8 @@ def choose_endpoint(settings: Settings, api_url: str | None, api_key: str | None
         raise OptionError(f"api_key: expected text; got {type(api_key).__name__}.")
     own_key = secret(api_key)
     url = settings.api_url if not api_url else _normalised(api_url)
-    if url != settings.api_url and not _may_be_named(url, settings):
+    is_operators = url == settings.api_url
+    if not is_operators and not _may_be_named(url, settings):
         raise EndpointNotAllowedError(
             f"api_url: the operator of this server does not allow {url}. Expected the operator's"
             " own, a host of Roboflow's over https, or one that the operator lists in"
@@ -66,13 +67,13 @@ def choose_endpoint(settings: Settings, api_url: str | None, api_key: str | None
         )
     if own_key:
         return Endpoint(url, own_key, "the step's api_key")
-    if url == settings.api_url and settings.api_key:
-        source = "the operator's key, SAM2_BLOCK_API_KEY or ROBOFLOW_API_KEY"
-        return Endpoint(url, settings.api_key, source)
-    if url != settings.api_url:
+    if not is_operators:
         return Endpoint(
             url, None, "no key was sent: a server that the step names needs the step's api_key"
         )
+    if settings.api_key:
+        source = "the operator's key, SAM2_BLOCK_API_KEY or ROBOFLOW_API_KEY"
+        return Endpoint(url, settings.api_key, source)
     return Endpoint(url)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from sam2_block.backends.remote.endpoints import Endpoint
-from sam2_block.backends.remote.retry import TRANSIENT_STATUSES
+from sam2_block.backends.remote.retry import TRANSIENT_STATUSES, Deadline
 from sam2_block.errors import (
     RemoteAnswerError,
     RemoteConnectionError,
@@ -24,6 +24,19 @@ _FORMAT = re.compile(
     r"\b(invalid|unknown|unsupported|mask) format\b|\bbody\.format\b|\bformat (is )?not\b",
     re.IGNORECASE,
 )
+
+
+def error_of_deadline(url: str, deadline: Deadline) -> RemoteTimeoutError:
+    """Make the error of an image for which the time is over.
+
+    Args:
+        url: Who was asked.
+        deadline: The time there was.
+    """
+    return RemoteTimeoutError(
+        f"{url} had not answered when the {deadline.seconds:g} s for one image were over"
+        " (SAM2_BLOCK_DEADLINE_S)."
+    )
 
 
 def error_of_transport(endpoint: Endpoint, error: Exception) -> RemoteError:

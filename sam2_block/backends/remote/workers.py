@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from typing import TypeVar
 
+from sam2_block.backends.remote.failures import error_of_deadline
 from sam2_block.backends.remote.retry import Deadline
-from sam2_block.errors import RemoteTimeoutError
 
 Result = TypeVar("Result")
 
@@ -58,10 +58,7 @@ def run_in_time(
             threading.Thread(target=work, name="sam2_block-remote", daemon=True).start()
         return list(_results(futures, end))
     except _TooLateError:
-        raise RemoteTimeoutError(
-            f"{asked} had not answered when the {deadline.seconds:g} s for one image were over"
-            " (SAM2_BLOCK_DEADLINE_S)."
-        ) from None
+        raise error_of_deadline(asked, deadline) from None
     finally:
         for future in futures:
             future.cancel()

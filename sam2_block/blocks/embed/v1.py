@@ -44,7 +44,7 @@ class EmbedBlockV1(Sam2Block):
 
         def embed(item: tuple[tuple[int, ...], WorkflowImageData]) -> dict[str, WorkflowImageData]:
             index, image = item
-            with errors_are_the_callers(image=".".join(map(str, index))):
+            with errors_are_the_callers(index):
                 backend.embed(as_image(image.numpy_image), version=version)
             return {"image": image}
 

@@ -64,7 +64,7 @@ class SegmentBlockV1(Sam2Block):
 
         def segment(item: _Item) -> dict[str, Any]:
             (index, image), boxes_of_image, points_of_image = item
-            with errors_are_the_callers(image=".".join(map(str, index))):
+            with errors_are_the_callers(index):
                 rows = segment_image(
                     backend, image.numpy_image, boxes_of_image, points_of_image, options
                 )
