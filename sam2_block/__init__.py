@@ -22,7 +22,16 @@ from sam2_block.settings import SETTING_NAMES, Settings
 if TYPE_CHECKING:
     from sam2_block.segmenter import Segmenter as Segmenter
 
-__all__ = ["REGISTERED_INITIALIZERS", "Segmenter", "__version__", "load_blocks"]
+__all__ = [
+    "KINDS_SERIALIZERS",
+    "REGISTERED_INITIALIZERS",
+    "Segmenter",
+    "__version__",
+    "load_blocks",
+    "load_kinds",
+]
+
+PREDICTIONS_KIND_NAME = "sam2_block/instance_segmentation_prediction"
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
@@ -33,6 +42,23 @@ def load_blocks() -> list[type[Any]]:
     from sam2_block.blocks.segment.v1 import SegmentBlockV1
 
     return [SegmentBlockV1, EmbedBlockV1]
+
+
+def load_kinds() -> list[Any]:
+    """Return the kinds that this plugin adds; called by the engine."""
+    from sam2_block.blocks.kinds import PREDICTIONS_KIND
+
+    return [PREDICTIONS_KIND]
+
+
+def _serialise_predictions(predictions: Any) -> dict[str, Any]:
+    from sam2_block.blocks.kinds import serialise_predictions
+
+    return serialise_predictions(predictions)
+
+
+# Of this plugin's kind only: an entry for one of the engine's would hold for every workflow.
+KINDS_SERIALIZERS: dict[str, Callable[[Any], Any]] = {PREDICTIONS_KIND_NAME: _serialise_predictions}
 
 
 @functools.cache

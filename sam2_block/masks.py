@@ -61,14 +61,47 @@ class CroppedMask:
         height, width = self.crop.shape
         canvas[self.y : self.y + height, self.x : self.x + width] = self.crop
 
+    def coco_rle(self, image_hw: tuple[int, int]) -> dict[str, Any]:
+        """Encode the mask on the image's grid as compressed COCO RLE.
+
+        Only the crop is read, so that the cost is the object's and not the image's.
+
+        Args:
+            image_hw: Height and width of the image that the mask lies in.
+
+        Returns:
+            `{"size": [height, width], "counts": text}`, text being what JSON takes.
+        """
+        height, width = image_hw
+        edges = self._edges(height)
+        counts = np.diff(np.concatenate([[0], edges, [height * width]]))
+        if len(edges) and counts[-1] == 0:
+            counts = counts[:-1]
+        rle = {"size": [height, width], "counts": counts.tolist()}
+        return {
+            "size": [height, width],
+            "counts": coco_mask.frPyObjects(rle, height, width)["counts"].decode("ascii"),
+        }
+
+    def _edges(self, image_height: int) -> NDArray[np.int64]:
+        """Return where runs of set pixels begin and end, counted down the image's columns."""
+        crop_height, crop_width = self.crop.shape
+        columns = np.zeros((crop_width, crop_height + 2), dtype=np.int8)
+        columns[:, 1:-1] = self.crop.T
+        column, row = np.nonzero(np.diff(columns, axis=1))
+        edges = (self.x + column) * image_height + self.y + row
+        # A run that ends a column of the image goes on where the next column begins with one.
+        (goes_on,) = np.nonzero(edges[1:] == edges[:-1])
+        return np.delete(edges, np.concatenate([goes_on, goes_on + 1])).astype(np.int64)
+
 
 EMPTY_MASK = CroppedMask(np.zeros((0, 0), dtype=np.bool_))
 
 
 def coco_rle(mask: BoolArray) -> dict[str, Any]:
     """Encode an `(H, W)` mask as compressed COCO RLE, `counts` being text, so JSON takes it."""
-    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+    height, width = mask.shape
+    return CroppedMask.from_region(mask).coco_rle((height, width))
 
 
 def decode_coco_rle(rle: Any, image_hw: tuple[int, int]) -> BoolArray:

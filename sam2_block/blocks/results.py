@@ -8,8 +8,8 @@ from roboflow_workflows.core_steps.common.utils import attach_parents_coordinate
 from roboflow_workflows.execution_engine.constants import IMAGE_DIMENSIONS_KEY, PREDICTION_TYPE_KEY
 from roboflow_workflows.execution_engine.entities.base import WorkflowImageData
 
+from sam2_block.blocks.kinds import rle_column
 from sam2_block.detections import RLE_MASK
-from sam2_block.masks import coco_rle
 
 PREDICTION_TYPE = "instance-segmentation"
 
@@ -18,8 +18,9 @@ def complete_detections(rows: sv.Detections, image: WorkflowImageData) -> sv.Det
     """Add what ties rows to their image: its size, its place in its parents, and the RLE masks.
 
     Where the image is a crop, no RLE is added: the engine moves boxes and dense masks to the root
-    image's coordinates, but would leave the RLE on the crop's grid. Without RLE the serialiser
-    falls back to the dense masks, one polygon each.
+    image's coordinates, but would leave the RLE on the crop's grid. This block's own answer is
+    written from the masks (`blocks.kinds`); blocks that pass its rows on have the RLE to write, or
+    else one polygon a mask.
 
     Args:
         rows: Segmented rows of the image, changed in place.
@@ -32,9 +33,7 @@ def complete_detections(rows: sv.Detections, image: WorkflowImageData) -> sv.Det
         # The serialisers read the size from the rows, and from here where there are none.
         rows.metadata[IMAGE_DIMENSIONS_KEY] = [height, width]
     if _is_root(image):
-        column = np.empty(len(rows), dtype=object)
-        column[:] = [coco_rle(mask) for mask in rows.mask]
-        rows.data[RLE_MASK] = column
+        rows.data[RLE_MASK] = rle_column(rows)
     completed: sv.Detections = attach_parents_coordinates_to_sv_detections(rows, image)
     return completed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -11,6 +12,8 @@ import supervision as sv
 from roboflow_workflows.core_steps.common.deserializers import deserialize_rle_detections_kind
 
 from sam2_block.backends.fake import FakeBackend
+from sam2_block.blocks.kinds import serialise_predictions
+from sam2_block.detections import RLE_MASK
 from tests.engine.workflows import (
     DETECTED,
     HEIGHT,
@@ -101,16 +104,68 @@ def test_json_keeps_who_the_rows_are(fake_backend: FakeBackend) -> None:
     ]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="on a crop JSON has one polygon a mask: empty ones are left out, `scores` keeps them",
-)
-def test_json_on_a_crop_has_a_row_for_every_score() -> None:
+IN_CROP = np.s_[HEIGHT // 2 : HEIGHT // 2 + HEIGHT, WIDTH // 2 : WIDTH // 2 + WIDTH]
+
+
+@pytest.mark.parametrize("coordinates_system", ["own", "parent"])
+def test_json_on_a_crop_keeps_every_mask_exactly(coordinates_system: str) -> None:
     on_crop = segment(images="$steps.crop.crops", points=ONE_OBJECT_A_MASK)
     definition = workflow(CENTRE_CROP, on_crop)
+    for output in definition["outputs"]:
+        output["coordinates_system"] = coordinates_system
     image = scene(2 * HEIGHT, 2 * WIDTH)
     (answer,) = run(definition, ShapesBackend(*MASKS.values()), image, serialize=True)
-    assert len(answer["predictions"]["predictions"]) == len(answer["scores"]) == len(MASKS)
+    expected = np.array(list(MASKS.values()))
+    if coordinates_system == "parent":
+        expected = np.zeros((len(MASKS), 2 * HEIGHT, 2 * WIDTH), dtype=bool)
+        expected[(slice(None), *IN_CROP)] = list(MASKS.values())
+    back = through_json(answer["predictions"])
+    np.testing.assert_array_equal(decoded(back), expected)
+    assert len(answer["scores"]) == len(MASKS)
+    # Boxes and masks are in the same coordinates; an empty mask has its prompt's box.
+    full = [*MASKS].index("full")
+    np.testing.assert_array_equal(back.xyxy[full], sv.mask_to_xyxy(expected[full][None])[0])
+
+
+def test_json_on_a_crop_of_a_crop_keeps_every_mask_exactly() -> None:
+    outer = {**CENTRE_CROP, "name": "outer", "width": WIDTH + 10, "height": HEIGHT + 6}
+    inner = {
+        **CENTRE_CROP,
+        "images": "$steps.outer.crops",
+        "x_center": (WIDTH + 10) // 2,
+        "y_center": (HEIGHT + 6) // 2,
+    }
+    definition = workflow(outer, inner, segment(images="$steps.crop.crops", points=[[5, 5]]))
+    image = scene(2 * HEIGHT, 2 * WIDTH)
+    (answer,) = run(definition, ShapesBackend(MASKS["hole"]), image, serialize=True)
+    expected = np.zeros((1, 2 * HEIGHT, 2 * WIDTH), dtype=bool)
+    expected[(slice(None), *IN_CROP)] = MASKS["hole"]
+    np.testing.assert_array_equal(decoded(through_json(answer["predictions"])), expected)
+
+
+def test_writing_json_changes_no_rows() -> None:
+    definition = workflow(
+        CENTRE_CROP, segment(images="$steps.crop.crops", points=ONE_OBJECT_A_MASK)
+    )
+    image = scene(2 * HEIGHT, 2 * WIDTH)
+    (result,) = run(definition, ShapesBackend(*MASKS.values()), image)
+    before = copy.deepcopy(result["predictions"])
+    serialise_predictions(result["predictions"])
+    assert result["predictions"] == before
+    assert RLE_MASK not in before.data
+
+
+def test_json_has_the_columns_of_each_row(fake_backend: FakeBackend) -> None:
+    definition = workflow(detect(), segment(boxes=DETECTED, points=[[1, 1]]))
+    (answer,) = run(definition, fake_backend, scene(HEIGHT, WIDTH, A, B), serialize=True)
+    rows = json.loads(json.dumps(answer["predictions"], allow_nan=False))["predictions"]
+    assert [row["prompt_detection_id"] for row in rows] == ["id-0", "id-1", ""]
+    assert [row["sam2_score"] for row in rows] == answer["scores"]
+
+
+def test_predictions_of_another_type_are_left_to_the_engine() -> None:
+    with pytest.raises(TypeError, match=r"expected sv\.Detections; got list"):
+        serialise_predictions([])
 
 
 KEYPOINT_PERSON = {

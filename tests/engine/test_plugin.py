@@ -10,6 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
+from roboflow_workflows.core_steps import loader
 from roboflow_workflows.core_steps.models.foundation.segment_anything2.v1 import (
     BlockManifest as BuiltInManifest,
 )
@@ -64,8 +65,9 @@ def test_engine_describes_the_block() -> None:
 
 def test_kinds_of_the_outputs() -> None:
     kinds = {o.name: [kind.name for kind in o.kind] for o in description().outputs_manifest}
-    # The engine serialises by the first kind that works: RLE must come before polygons.
+    # The engine serialises by the first kind that works: polygons must come last.
     assert kinds["predictions"] == [
+        "sam2_block/instance_segmentation_prediction",
         "rle_instance_segmentation_prediction",
         "instance_segmentation_prediction",
     ]
@@ -171,11 +173,21 @@ def test_oldest_release_has_that_engine() -> None:
     assert Version(ENGINE_OF_RELEASE[oldest_release()]) == EXECUTION_ENGINE_V1_VERSION
 
 
-def test_nothing_global_is_set() -> None:
-    for name in ("KINDS_SERIALIZERS", "KINDS_DESERIALIZERS", "BLOCKS_SOURCE"):
+def test_nothing_of_the_engine_is_changed() -> None:
+    for name in ("KINDS_DESERIALIZERS", "BLOCKS_SOURCE"):
         assert not hasattr(sam2_block, name)
-    kinds = getattr(sam2_block, "load_kinds", list)()
-    assert all(isinstance(kind, Kind) for kind in kinds)
+    # A serializer under the name of an engine's kind would hold for every workflow on the server.
+    assert not set(sam2_block.KINDS_SERIALIZERS) & set(loader.KINDS_SERIALIZERS)
+
+
+def test_kinds_are_known_to_the_editor() -> None:
+    (kind,) = sam2_block.load_kinds()
+    declared = blocks_loader.describe_available_blocks(dynamic_blocks=[]).declared_kinds
+    assert kind in declared
+    assert isinstance(kind, Kind)
+    assert kind.description
+    assert kind.docs
+    assert set(sam2_block.KINDS_SERIALIZERS) == {kind.name}
 
 
 def test_initializers_are_those_of_the_block() -> None:

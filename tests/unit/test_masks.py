@@ -128,6 +128,15 @@ def test_rle_round_trip(image_hw: tuple[int, int], density: float) -> None:
     )
 
 
+@pytest.mark.parametrize("density", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_rle_is_that_of_pycocotools(density: float) -> None:
+    rng = np.random.default_rng(5)
+    for image_hw in np.ndindex(7, 7):
+        mask = rng.random(np.add(image_hw, 1)) < density
+        expected = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"]
+        assert coco_rle(mask) == {"size": list(mask.shape), "counts": expected.decode()}
+
+
 @every_shape
 def test_rle_of_every_shape(mask: np.ndarray) -> None:
     np.testing.assert_array_equal(decode_coco_rle(coco_rle(mask), mask.shape), mask)

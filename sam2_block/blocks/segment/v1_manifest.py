@@ -23,6 +23,7 @@ from roboflow_workflows.execution_engine.entities.types import (
     Selector,
 )
 
+from sam2_block.blocks.kinds import PREDICTIONS_KIND
 from sam2_block.blocks.manifest import (
     ApiKey,
     ApiUrl,
@@ -187,11 +188,12 @@ class SegmentManifestV1(Sam2Manifest):
 
     @classmethod
     def describe_outputs(cls) -> list[OutputDefinition]:
-        """Return the outputs; the RLE kind comes first, so that serialised masks lose nothing."""
+        """Return the outputs; the engine serialises by the first kind, which loses nothing."""
         return [
             OutputDefinition(
                 name="predictions",
                 kind=[
+                    PREDICTIONS_KIND,
                     RLE_INSTANCE_SEGMENTATION_PREDICTION_KIND,
                     INSTANCE_SEGMENTATION_PREDICTION_KIND,
                 ],

@@ -1,0 +1,66 @@
+"""The kind of what `segment` gives, and how it is written into JSON."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import supervision as sv
+from roboflow_workflows.core_steps.common.serializers import serialise_rle_sv_detections
+from roboflow_workflows.execution_engine.entities.types import Kind
+
+from sam2_block import PREDICTIONS_KIND_NAME
+from sam2_block.detections import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE
+from sam2_block.masks import coco_rle
+
+_DOCS = """
+What `sam2_block/segment@v1` gives: instance segmentation predictions, one row a prompt, as
+`sv.Detections(...)` with `mask`. It is declared beside the engine's own two kinds of instance
+segmentation, so that it connects wherever they do.
+
+**SERIALISATION:** as `rle_instance_segmentation_prediction`. The RLE is made of the masks as they
+stand when the answer is written, in the coordinates that the output asks for: the engine has moved
+boxes and masks of a crop to the root image by then. Every row is there, one with an empty mask too.
+Each row has `sam2_score` and `prompt_detection_id` besides.
+"""
+
+PREDICTIONS_KIND = Kind(
+    name=PREDICTIONS_KIND_NAME,
+    description="Masks of SAM 2, one row a prompt, in form of sv.Detections(...) object",
+    docs=_DOCS,
+    serialised_data_type="dict",
+    internal_data_type="sv.Detections",
+)
+
+
+def serialise_predictions(predictions: Any) -> dict[str, Any]:
+    """Write predictions as the engine writes RLE masks, with the columns that it leaves out.
+
+    Args:
+        predictions: Detections of `sam2_block/segment@v1`, left as they are.
+
+    Returns:
+        `{"image": {"width", "height"}, "predictions": [...]}`, one entry a row, in order.
+
+    Raises:
+        TypeError: They are no `sv.Detections`; the engine then tries its own serialisers.
+    """
+    if not isinstance(predictions, sv.Detections):
+        raise TypeError(f"expected sv.Detections; got {type(predictions).__name__}")
+    rows = copy.copy(predictions)
+    rows.data = dict(predictions.data)
+    if RLE_MASK not in rows.data:
+        rows.data[RLE_MASK] = rle_column(rows)
+    answer: dict[str, Any] = serialise_rle_sv_detections(rows)
+    for name, convert in ((SAM2_SCORE, float), (PROMPT_DETECTION_ID, str)):
+        for entry, value in zip(answer["predictions"], rows.data[name], strict=True):
+            entry[name] = convert(value)
+    return answer
+
+
+def rle_column(rows: sv.Detections) -> np.ndarray[Any, Any]:
+    """Return the masks as a column of compressed COCO RLE, on the masks' own grid."""
+    column = np.empty(len(rows), dtype=object)
+    column[:] = [coco_rle(mask) for mask in rows.mask]
+    return column
