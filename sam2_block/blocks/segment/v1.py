@@ -15,6 +15,7 @@ from roboflow_workflows.prototypes.block import (
 )
 
 from sam2_block.blocks.base import Sam2Block
+from sam2_block.blocks.coordinates import in_pixels_of
 from sam2_block.blocks.declarations import errors_are_the_callers, refuse_tensor_representation
 from sam2_block.blocks.manifest import ExecutionMode
 from sam2_block.blocks.results import complete_detections
@@ -66,7 +67,11 @@ class SegmentBlockV1(Sam2Block):
             (index, image), boxes_of_image, points_of_image = item
             with errors_are_the_callers(index):
                 rows = segment_image(
-                    backend, image.numpy_image, boxes_of_image, points_of_image, options
+                    backend,
+                    image.numpy_image,
+                    in_pixels_of(image, boxes_of_image),
+                    points_of_image,
+                    options,
                 )
             predictions = complete_detections(rows, image)
             return {"predictions": predictions, "scores": predictions.data[SAM2_SCORE].tolist()}
