@@ -15,6 +15,7 @@ from sam2_block.backends.choice import choose_backend
 from sam2_block.detections import SAM2_SCORE, prompt_rows, rows_of_classes
 from sam2_block.errors import OptionError, PromptError
 from sam2_block.images import Image, as_image
+from sam2_block.mask_arrays import MaskArray
 from sam2_block.masks import EMPTY_MASK
 from sam2_block.prompts import (
     InvalidBoxes,
@@ -22,7 +23,7 @@ from sam2_block.prompts import (
     prompts_from_boxes,
     prompts_from_points,
 )
-from sam2_block.settings import Settings
+from sam2_block.settings import DEFAULT_DENSE_MASK_BYTES, Settings
 from sam2_block.versions import DEFAULT, check_remote_version, check_version
 
 ConfidenceSource = Literal["detector", "sam"]
@@ -100,8 +101,10 @@ class Segmenter:
     """
 
     def __init__(self, version: str = DEFAULT, *, backend: Backend | None = None) -> None:
+        settings = Settings.from_environment()
         self.version = check_version(version)
-        self.backend = backend or choose_backend(Settings.from_environment(), "local")
+        self.backend = backend or choose_backend(settings, "local")
+        self._dense_mask_bytes = settings.dense_mask_bytes
 
     @classmethod
     def remote(
@@ -164,7 +167,9 @@ class Segmenter:
             confidence_source,
             invalid_boxes,
         )
-        return segment_image(self.backend, image_bgr, detections, points, options)
+        return segment_image(
+            self.backend, image_bgr, detections, points, options, self._dense_mask_bytes
+        )
 
 
 def segment_image(
@@ -173,6 +178,7 @@ def segment_image(
     detections: sv.Detections | None,
     points: Any,
     options: SegmentOptions,
+    dense_mask_bytes: int = DEFAULT_DENSE_MASK_BYTES,
 ) -> sv.Detections:
     """Segment the objects in boxes and at points of one image.
 
@@ -185,11 +191,12 @@ def segment_image(
         detections: Boxes in pixels of the image; nothing of them is changed.
         points: As `sam2_block.prompts.parse_point_objects` takes them.
         options: How to segment.
+        dense_mask_bytes: Most bytes that `mask` may take as a dense array.
 
     Returns:
-        Detections with `mask` `(N, H, W)`, `xyxy` (the tight box of the mask, or the prompt's box
-        where the mask is empty), `confidence`, and the columns of `detections.prompt_rows` and
-        `sam2_score` (float).
+        Detections with `mask` (`(N, H, W)` bool, or `sv.CompactMask` where that would be larger),
+        `xyxy` (the tight box of the mask, or the prompt's box where the mask is empty),
+        `confidence`, and the columns of `detections.prompt_rows` and `sam2_score` (float).
 
     Raises:
         Sam2BlockError: The request, the settings or the checkpoint cannot be used.
@@ -204,7 +211,8 @@ def segment_image(
     by_box = prompts_from_boxes(detections.xyxy, image_hw, options.invalid_boxes, kept_boxes)
     by_points = prompts_from_points(points, image_hw)
     prompts = [*by_box, *by_points]
-    masks = _blank_masks(len(prompts), image_hw)
+    # Before anything is computed that would be lost if there is no memory for them.
+    masks = MaskArray(len(prompts), image_hw, dense_mask_bytes)
     answers = _ask(backend, image, prompts, options)
     scores = np.array([answer.score if answer else 0.0 for answer in answers], dtype=np.float32)
     kept = np.flatnonzero(scores >= np.float32(options.threshold))
@@ -212,8 +220,14 @@ def segment_image(
     rows: sv.Detections = prompt_rows(detections, kept_boxes, extents)[kept]
     rows.data[SAM2_SCORE] = scores[kept]
     rows.confidence = _confidence(rows.confidence, scores[kept], options.confidence_source)
-    rows.mask = masks[: len(kept)]
-    _draw_masks(rows, [answers[index] for index in kept])
+    # One mask at a time: no other stands at the image's size.
+    for row, index in enumerate(kept):
+        answer = answers[index]
+        mask = answer.mask() if answer else EMPTY_MASK
+        masks.append(mask)
+        if not mask.is_empty:
+            rows.xyxy[row] = mask.box_xyxy
+    rows.mask = masks.get()
     return rows
 
 
@@ -242,29 +256,3 @@ def _confidence(
     if source == "sam":
         return of_sam.copy()
     return np.where(np.isnan(of_detector), of_sam, of_detector).astype(np.float32)
-
-
-def _blank_masks(count: int, image_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return all-false masks, before anything is computed that would be lost without them.
-
-    The system fills such memory in only where it is written to, so the parts of the image that no
-    mask reaches cost little.
-    """
-    try:
-        return np.zeros((count, *image_hw), dtype=np.bool_)
-    except MemoryError as error:
-        height, width = image_hw
-        raise PromptError(
-            f"{count} masks of {width}x{height} pixels take {count * height * width / 2**30:.0f}"
-            " GiB, which this machine does not have; ask for fewer objects at once, or resize or"
-            " slice the image."
-        ) from error
-
-
-def _draw_masks(rows: sv.Detections, answers: Sequence[MaskPrediction | None]) -> None:
-    """Fill `mask` and `xyxy` in, one mask at a time: no other stands at the image's size."""
-    for index, answer in enumerate(answers):
-        mask = answer.mask() if answer else EMPTY_MASK
-        if not mask.is_empty:
-            mask.paste_into(rows.mask[index])
-            rows.xyxy[index] = mask.box_xyxy

@@ -14,6 +14,7 @@ from sam2_block.errors import SettingsError
 ENV_PREFIX = "SAM2_BLOCK_"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DEFAULT_CACHE_BYTES = 512 * 1024**2
+DEFAULT_DENSE_MASK_BYTES = 512 * 1024**2
 HOSTED_URL = "https://serverless.roboflow.com"
 
 
@@ -41,6 +42,11 @@ class Settings:
         cache_bytes: Most bytes that the embeddings of encoded images may take; 0 keeps none.
         checkpoint_dir: Folder with Meta's checkpoints under Meta's own file names, or None.
 
+    What is given back, wherever SAM 2 runs:
+
+        dense_mask_bytes: Most bytes that the masks of one image may take as a dense array; where
+            they would take more, they are held as `sv.CompactMask`.
+
     SAM 2 on a server:
 
         api_url: The operator's server. Unset, it is Roboflow's hosted API, or, where the engine's
@@ -65,6 +71,8 @@ class Settings:
     precision: str = _setting("auto", values.one_of(*PRECISIONS))
     cache_bytes: int = _setting(DEFAULT_CACHE_BYTES, values.whole_number("bytes", 0))
     checkpoint_dir: Path | None = _setting(None, values.folder)
+
+    dense_mask_bytes: int = _setting(DEFAULT_DENSE_MASK_BYTES, values.whole_number("bytes", 0))
 
     api_url: str = _setting(HOSTED_URL, values.url)
     api_key: str | None = _setting(None, values.secret, also="ROBOFLOW_API_KEY", shown=False)

@@ -14,20 +14,21 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
+import pickle
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import supervision as sv
-from numpy.typing import NDArray
 
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.local.model_registry import MODELS
 from sam2_block.prompts import prompts_from_boxes
 from sam2_block.segmenter import SegmentOptions, segment_image
-from sam2_block.settings import Settings
+from sam2_block.settings import DEFAULT_DENSE_MASK_BYTES, Settings
 from sam2_block.versions import META_RELEASES
 
 MIB = 1024**2
@@ -43,7 +44,9 @@ torch.save(weights, pathlib.Path(folder) / META_RELEASES[version].checkpoint_fil
 """
 
 
-def measure(boxes: int, width: int, height: int, version: str) -> dict[str, float]:
+def measure(
+    boxes: int, width: int, height: int, version: str, dense_bytes: int
+) -> dict[str, float]:
     """Segment random boxes on a random image and return the figures, in MiB."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
@@ -65,15 +68,15 @@ def measure(boxes: int, width: int, height: int, version: str) -> dict[str, floa
     model_peak = _resident("VmHWM") - before  # encoding and decoding: no mask is made yet
     del answers
     _restart_peak()
-    segmented = segment_image(backend, image, detections, None, options)
+    segmented = segment_image(backend, image, detections, None, options, dense_bytes)
     peak = _resident("VmHWM") - before
-    masks = _touched(segmented.mask)
+    masks = _bytes_of(segmented.mask)
     return {
         "model_peak": model_peak,
         "peak": peak,
         "returned_masks": masks,
         "working_memory": max(model_peak, peak - masks),
-        "mask_coverage": float(segmented.mask.mean()),
+        "mask_coverage": float(segmented.area.mean()) / (width * height),
     }
 
 
@@ -88,8 +91,10 @@ def _resident(field: str) -> float:
     raise RuntimeError(f"/proc/self/status has no {field}")
 
 
-def _touched(masks: NDArray[np.bool_]) -> float:
-    """Return the pages of the masks that hold a set pixel: the others were never filled in."""
+def _bytes_of(masks: Any) -> float:
+    """Return what the masks take; of a dense array, the pages that a set pixel filled in."""
+    if not isinstance(masks, np.ndarray):
+        return len(pickle.dumps(masks)) / MIB
     pages = masks.reshape(-1)[: masks.size // 4096 * 4096].reshape(-1, 4096)
     return float(pages.any(axis=1).sum()) * 4096 / MIB
 
@@ -103,8 +108,14 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=4000)
     parser.add_argument("--height", type=int, default=3000)
     parser.add_argument("--version", default="hiera_tiny", choices=sorted(META_RELEASES))
+    parser.add_argument(
+        "--dense-mask-bytes",
+        type=int,
+        default=DEFAULT_DENSE_MASK_BYTES,
+        help="as SAM2_BLOCK_DENSE_MASK_BYTES",
+    )
     args = parser.parse_args()
-    figures = measure(args.boxes, args.width, args.height, args.version)
+    figures = measure(args.boxes, args.width, args.height, args.version, args.dense_mask_bytes)
     print(json.dumps({name: round(value, 2) for name, value in figures.items()}))
 
 

@@ -58,4 +58,4 @@ class FakeBackend:
             rows = slice(max(0, round(point.y) - self.radius), round(point.y) + self.radius + 1)
             columns = slice(max(0, round(point.x) - self.radius), round(point.x) + self.radius + 1)
             canvas[rows, columns] = point.positive
-        return CroppedMask.from_region(canvas)
+        return CroppedMask.from_region(canvas).detached()

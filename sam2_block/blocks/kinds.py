@@ -12,7 +12,7 @@ from roboflow_workflows.execution_engine.entities.types import Kind
 
 from sam2_block import PREDICTIONS_KIND_NAME
 from sam2_block.detections import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE
-from sam2_block.masks import coco_rle
+from sam2_block.mask_arrays import cropped_masks
 
 _DOCS = """
 What `sam2_block/segment@v1` gives: instance segmentation predictions, one row a prompt, as
@@ -62,5 +62,6 @@ def serialise_predictions(predictions: Any) -> dict[str, Any]:
 def rle_column(rows: sv.Detections) -> np.ndarray[Any, Any]:
     """Return the masks as a column of compressed COCO RLE, on the masks' own grid."""
     column = np.empty(len(rows), dtype=object)
-    column[:] = [coco_rle(mask) for mask in rows.mask]
+    _, height, width = rows.mask.shape
+    column[:] = [mask.coco_rle((height, width)) for mask in cropped_masks(rows.mask)]
     return column

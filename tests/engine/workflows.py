@@ -107,10 +107,15 @@ def run(
     images: Any,
     *,
     serialize: bool = False,
+    settings: dict[str, Any] | None = None,
     **values: Any,
 ) -> list[dict[str, Any]]:
     """Compile and run; `values` are those of the inputs beside `image`."""
-    engine = ExecutionEngine.init(definition, init_parameters={"sam2_block.backend": backend})
+    parameters = {"backend": backend, **(settings or {})}
+    engine = ExecutionEngine.init(
+        definition,
+        init_parameters={f"sam2_block.{name}": value for name, value in parameters.items()},
+    )
     return engine.run({"image": images, **values}, serialize_results=serialize)
 
 

@@ -72,6 +72,7 @@ class SegmentBlockV1(Sam2Block):
                     in_pixels_of(image, boxes_of_image),
                     points_of_image,
                     options,
+                    self._settings.dense_mask_bytes,
                 )
             predictions = complete_detections(rows, image)
             return {"predictions": predictions, "scores": predictions.data[SAM2_SCORE].tolist()}

@@ -1,0 +1,92 @@
+"""How the masks of one image are held together: as a dense array, or compactly where it is large.
+
+Measured with 300 discs of 40 to 200 pixels at 3840x2160 on a CPU with two cores: a dense array took
+2.6 s to fill in and 8.4 s to filter by half, `sv.CompactMask` 0.02 s and 0.4 ms, and a mask
+annotator took 2.6 s and 0.4 s. It is still not what every image gets: it is no numpy array, and
+blocks and programs that slice or convert `mask` as one fail on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from supervision.detection.compact_mask import CompactMask
+
+from sam2_block.errors import PromptError
+from sam2_block.masks import BoolArray, CroppedMask
+
+
+class MaskArray:
+    """The masks of one image, filled in one at a time.
+
+    Args:
+        most: The number of masks that may come.
+        image_hw: Height and width of the image.
+        dense_bytes: Most bytes of a dense array; the masks are held compactly where `most` of them
+            would take more.
+
+    Raises:
+        PromptError: A dense array is asked for that this machine has no memory for.
+    """
+
+    def __init__(self, most: int, image_hw: tuple[int, int], dense_bytes: int) -> None:
+        height, width = image_hw
+        self._image_hw = image_hw
+        self._count = 0
+        self._compact: list[CompactMask] = []
+        is_dense = most * height * width <= dense_bytes
+        self._dense = _blank(most, image_hw) if is_dense else None
+
+    def append(self, mask: CroppedMask) -> None:
+        """Add the next mask."""
+        if self._dense is None:
+            self._compact.append(_compact(mask, self._image_hw))
+        elif not mask.is_empty:
+            mask.paste_into(self._dense[self._count])
+        self._count += 1
+
+    def get(self) -> BoolArray | CompactMask:
+        """Return the masks that came, `(N, H, W)`: bool, or held compactly."""
+        if self._dense is not None:
+            return self._dense[: self._count]
+        if not self._compact:
+            return _blank(0, self._image_hw)
+        return CompactMask.merge(self._compact)
+
+
+def cropped_masks(masks: Any) -> Iterator[CroppedMask]:
+    """Yield each of some masks, `(N, H, W)` or held compactly, as its crop."""
+    if isinstance(masks, CompactMask):
+        for index, (x, y) in enumerate(masks.offsets.tolist()):
+            yield CroppedMask.from_region(masks.crop(index), x, y)
+    else:
+        for mask in masks:
+            yield CroppedMask.from_region(mask)
+
+
+def _blank(count: int, image_hw: tuple[int, int]) -> BoolArray:
+    """Return all-false masks.
+
+    The system fills such memory in only where it is written to, so the parts of the image that no
+    mask reaches cost little.
+    """
+    try:
+        return np.zeros((count, *image_hw), dtype=np.bool_)
+    except MemoryError as error:
+        height, width = image_hw
+        raise PromptError(
+            f"{count} masks of {width}x{height} pixels take {count * height * width / 2**30:.0f}"
+            " GiB, which this machine does not have. Lower SAM2_BLOCK_DENSE_MASK_BYTES, ask for"
+            " fewer objects at once, or resize or slice the image."
+        ) from error
+
+
+def _compact(mask: CroppedMask, image_hw: tuple[int, int]) -> CompactMask:
+    crop = np.zeros((1, 1), dtype=np.bool_) if mask.is_empty else mask.crop
+    height, width = crop.shape
+    box = np.array([[0, 0, width - 1, height - 1]])
+    return CompactMask.from_dense(crop[None], box, (height, width)).with_offset(
+        mask.x, mask.y, image_hw
+    )

@@ -1,0 +1,82 @@
+"""Many objects on a large image: held compactly, drawn and written without a dense array."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+import supervision as sv
+from supervision.detection.compact_mask import CompactMask
+
+from sam2_block.backends.fake import FakeBackend
+from tests.engine.workflows import batch_input, decoded, run, segment, workflow
+
+HEIGHT, WIDTH, COUNT = 2160, 3840, 300
+VISUALIZATION = {
+    "type": "roboflow_core/mask_visualization@v1",
+    "name": "painted",
+    "image": "$inputs.image",
+    "predictions": "$steps.sam.predictions",
+}
+
+
+def many_boxes() -> sv.Detections:
+    rng = np.random.default_rng(0)
+    corners = rng.integers(0, (WIDTH - 100, HEIGHT - 100), (COUNT, 2))
+    return sv.Detections(xyxy=np.hstack([corners, corners + 80]).astype(float))
+
+
+@pytest.fixture(scope="module")
+def definition() -> dict:
+    definition = workflow(
+        segment(boxes="$inputs.boxes"),
+        VISUALIZATION,
+        inputs=[batch_input("boxes", "object_detection_prediction")],
+        outputs={"predictions": "$steps.sam.predictions", "painted": "$steps.painted.image"},
+    )
+    # In coordinates of the root the engine makes a dense array of its own.
+    for output in definition["outputs"]:
+        output["coordinates_system"] = "own"
+    return definition
+
+
+def test_300_objects_on_a_4k_image_take_no_dense_array(
+    definition: dict, fake_backend: FakeBackend
+) -> None:
+    image = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    boxes = many_boxes()
+    tracemalloc.start()
+    (result,) = run(definition, fake_backend, image, boxes=[boxes])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    rows = result["predictions"]
+    assert isinstance(rows.mask, CompactMask)
+    assert rows.mask.shape == (COUNT, HEIGHT, WIDTH)
+    assert peak < COUNT * HEIGHT * WIDTH / 10
+    assert result["painted"].numpy_image.any(axis=2).sum() == np.any(rows.mask, axis=0).sum()
+    left, top, right, bottom = boxes.xyxy[7].astype(int)
+    np.testing.assert_array_equal(rows.mask.crop(7), np.ones((bottom - top, right - left)))
+
+
+def test_json_of_compact_masks(definition: dict, fake_backend: FakeBackend) -> None:
+    image = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    boxes = many_boxes()
+    (answer,) = run(definition, fake_backend, image, boxes=[boxes], serialize=True)
+    entries = json.loads(json.dumps(answer["predictions"]["predictions"]))
+    column = np.array([entry["rle_mask"] for entry in entries[:3]], dtype=object)
+    rows = sv.Detections(xyxy=np.zeros((3, 4)), data={"rle_mask": column})
+    assert decoded(rows).sum(axis=(1, 2)).tolist() == [80 * 80] * 3
+    assert len(entries) == COUNT
+
+
+def test_the_operator_decides_what_is_large(fake_backend: FakeBackend) -> None:
+    image = np.zeros((60, 80, 3), dtype=np.uint8)
+    definition = workflow(segment(points=[[[10, 10]], [[20, 20]]]))
+    definition["outputs"][0]["coordinates_system"] = "own"
+    for dense_bytes, kind in ((2 * 60 * 80, np.ndarray), (2 * 60 * 80 - 1, CompactMask)):
+        definition["outputs"][0]["name"] = kind.__name__  # else the engine takes the first one's
+        settings = {"dense_mask_bytes": dense_bytes}
+        (result,) = run(definition, fake_backend, image, settings=settings)
+        assert isinstance(result[kind.__name__].mask, kind)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import supervision as sv
+from supervision.detection.compact_mask import CompactMask
+
+from sam2_block.mask_arrays import MaskArray, cropped_masks
+from sam2_block.masks import EMPTY_MASK, CroppedMask
+from tests.unit.test_masks import HEIGHT, SHAPES, WIDTH
+
+MASKS = [*SHAPES.values(), np.zeros((HEIGHT, WIDTH), dtype=np.bool_)]
+DENSE, COMPACT = len(MASKS) * HEIGHT * WIDTH, len(MASKS) * HEIGHT * WIDTH - 1
+either = pytest.mark.parametrize("dense_bytes", [DENSE, COMPACT], ids=["dense", "compact"])
+
+
+def held(dense_bytes: int, most: int = len(MASKS)) -> np.ndarray | CompactMask:
+    array = MaskArray(most, (HEIGHT, WIDTH), dense_bytes)
+    for mask in MASKS:
+        array.append(CroppedMask.from_region(mask))
+    return array.get()
+
+
+@either
+def test_every_mask_is_given_back(dense_bytes: int) -> None:
+    masks = held(dense_bytes)
+    assert isinstance(masks, np.ndarray if dense_bytes == DENSE else CompactMask)
+    assert masks.shape == (len(MASKS), HEIGHT, WIDTH)
+    assert masks.dtype == np.bool_
+    np.testing.assert_array_equal(np.asarray(masks), MASKS)
+
+
+@either
+def test_masks_come_apart_as_they_went_in(dense_bytes: int) -> None:
+    crops = list(cropped_masks(held(dense_bytes)))
+    expected = [CroppedMask.from_region(mask) for mask in MASKS]
+    for crop, mask in zip(crops, expected, strict=True):
+        assert (crop.x, crop.y) == (mask.x, mask.y)
+        np.testing.assert_array_equal(crop.crop, mask.crop)
+    assert crops[-1] is EMPTY_MASK
+
+
+@pytest.mark.parametrize("most", [len(MASKS), len(MASKS) + 3])
+@pytest.mark.parametrize("dense_bytes", [0, 10**9], ids=["compact", "dense"])
+def test_fewer_masks_than_expected(most: int, dense_bytes: int) -> None:
+    np.testing.assert_array_equal(np.asarray(held(dense_bytes, most)), MASKS)
+
+
+@pytest.mark.parametrize("most", [0, 3])
+@pytest.mark.parametrize("dense_bytes", [0, 10**9])
+def test_no_masks_are_an_empty_array(most: int, dense_bytes: int) -> None:
+    masks = MaskArray(most, (HEIGHT, WIDTH), dense_bytes).get()
+    assert isinstance(masks, np.ndarray)
+    assert masks.shape == (0, HEIGHT, WIDTH)
+
+
+def test_supervision_takes_compact_masks_for_its_own() -> None:
+    rows = sv.Detections(xyxy=np.zeros((len(MASKS), 4)), mask=held(COMPACT))
+    np.testing.assert_array_equal(rows.area, [mask.sum() for mask in MASKS])
+    np.testing.assert_array_equal(np.asarray(rows[[2, 0]].mask), [MASKS[2], MASKS[0]])
