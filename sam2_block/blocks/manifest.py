@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 from roboflow_workflows.execution_engine.entities.types import (
+    IMAGE_KIND,
     SECRET_KIND,
     STRING_KIND,
     Selector,
@@ -26,18 +29,33 @@ from roboflow_workflows.prototypes.block import (
 )
 
 from sam2_block.blocks.declarations import ENGINE_COMPATIBILITY, RESTRICTIONS
+from sam2_block.blocks.relevance import refuse_fields_without_effect, relevant_where
 from sam2_block.versions import DEFAULT, DEMO, VersionName, check_remote_version
 
 ExecutionMode = Literal["auto", "local", "remote"]
 
+Images = Selector(kind=[IMAGE_KIND])
 # In each union the literal form comes first: the engine shows the first part's error.
 Version = VersionName | Selector(kind=[STRING_KIND])
 ApiUrl = str | Selector(kind=[STRING_KIND, SECRET_KIND]) | None
 ApiKey = str | Selector(kind=[SECRET_KIND, STRING_KIND]) | None
 
-_REMOTE_ONLY: dict[str, Any] = {
-    "relevant_for": {"execution_mode": {"values": ["auto", "remote"], "required": False}}
-}
+_REMOTE_ONLY = relevant_where("execution_mode", "auto", "remote")
+
+
+def type_field(block_type: str) -> Any:
+    """Return the field `type`."""
+    return Field(title="Type", description="The block and its version.", examples=[block_type])
+
+
+def images_field() -> Any:
+    """Return the field `images`, which the engine's own blocks take as `image`, too."""
+    return Field(
+        title="Image",
+        description="The image, or the batch of images, that SAM 2 sees.",
+        examples=["$inputs.image", "$steps.cropping.crops"],
+        validation_alias=AliasChoices("images", "image"),
+    )
 
 
 def version_field() -> Any:
@@ -111,6 +129,8 @@ def manifest_config(
     """Return the `model_config` of a block's manifest: what the editor shows of the block."""
     return ConfigDict(
         json_schema_extra={
+            "title": name,
+            "description": short_description,
             "name": name,
             "version": "v1",
             "short_description": short_description,
@@ -132,7 +152,33 @@ def manifest_config(
 
 
 class Sam2Manifest(WorkflowBlockManifest):
-    """What every block that runs SAM 2 declares; the fields are those of the block."""
+    """What every block that runs SAM 2 declares; the further fields are those of the block."""
+
+    name: str = Field(
+        title="Step Name",
+        description="Names the step: others refer to its outputs by it. Unique in the workflow.",
+        examples=["segmentation"],
+    )
+
+    def model_post_init(self, context: Any) -> None:
+        """Refuse, at compile time, what cannot be run where the step says, or has no effect.
+
+        Not a validator of pydantic's: the engine runs those again on every value that comes in at
+        run time and hides what they say. `run` checks those values, and says it.
+        """
+        self.check_version_of_remote_step()
+        refuse_fields_without_effect(self)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Name the alternatives of every field, so that a form can offer them by name."""
+        schema = handler(core_schema)
+        for field in handler.resolve_ref_schema(schema).get("properties", {}).values():
+            for alternative in field.get("anyOf", []):
+                alternative["title"] = _title_of(alternative)
+        return schema
 
     @property
     def runs_remotely(self) -> bool:
@@ -202,6 +248,12 @@ class Sam2Manifest(WorkflowBlockManifest):
         if self.runs_remotely:
             return [WorkOperation.MODEL_INFERENCE, WorkOperation.EXTERNAL_REQUEST]
         return [WorkOperation.MODEL_INFERENCE]
+
+
+def _title_of(alternative: dict[str, Any]) -> str:
+    if alternative.get("reference"):
+        return "Selector"
+    return "None" if alternative["type"] == "null" else "Value"
 
 
 def _remote_model_id(version: str) -> str:

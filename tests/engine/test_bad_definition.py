@@ -8,7 +8,7 @@ import pytest
 from roboflow_workflows.errors import ReferenceTypeError, WorkflowSyntaxError
 
 from sam2_block.backends.fake import FakeBackend
-from tests.engine.workflows import run, scene, segment, workflow
+from tests.engine.workflows import DETECTED, detect, run, scene, segment, workflow
 
 PHOTO = scene(60, 80)
 POINT = [[5, 5]]
@@ -51,6 +51,19 @@ POINT = [[5, 5]]
         ({"points": POINT, "version": "/tmp/a.pt"}, "version", "'hiera_tiny'"),
         ({"points": POINT, "class_filter": "coin"}, "class_filter", "valid list"),
         ({"points": POINT, "class_filter": [3]}, "class_filter", "valid string"),
+        # The author expects these to do something.
+        (
+            {"points": POINT, "class_filter": "$inputs.classes"},
+            "class_filter",
+            "`class_filter` has no effect without `boxes`: connect `boxes`, or leave"
+            " `class_filter` out.",
+        ),
+        (
+            {"points": POINT, "execution_mode": "local", "api_url": "http://localhost:9001"},
+            "api_url",
+            "`api_url` has no effect where `execution_mode` is `local`: choose `auto` or `remote`,"
+            " or leave `api_url` out.",
+        ),
     ],
 )
 def test_refused_when_compiled(
@@ -68,5 +81,6 @@ def test_refused_when_compiled(
 def test_selector_of_another_kind_is_refused_when_compiled(
     field: str, fake_backend: FakeBackend
 ) -> None:
+    fields = {"boxes": DETECTED, "points": POINT, field: "$inputs.image"}
     with pytest.raises(ReferenceTypeError, match=rf"property: {field} with value: \$inputs.image"):
-        run(workflow(segment(**{"points": POINT, field: "$inputs.image"})), fake_backend, PHOTO)
+        run(workflow(detect(), segment(**fields)), fake_backend, PHOTO)

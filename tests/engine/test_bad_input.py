@@ -11,7 +11,16 @@ from roboflow_workflows.errors import RuntimeInputError, StepExecutionError
 
 from sam2_block.backends.fake import FakeBackend
 from sam2_block.errors import CheckpointNotFoundError
-from tests.engine.workflows import batch_input, parameter, run, scene, segment, workflow
+from tests.engine.workflows import (
+    DETECTED,
+    batch_input,
+    detect,
+    parameter,
+    run,
+    scene,
+    segment,
+    workflow,
+)
 
 PHOTO = scene(60, 80)
 POINT = [[5, 5]]
@@ -175,9 +184,8 @@ def test_value_of_an_input_is_refused_before_anything_runs(
     field: str, bad: Any, fake_backend: FakeBackend
 ) -> None:
     # The engine checks it against the manifest, names field and input, and tells the rest inside.
-    definition = workflow(
-        segment(**{"points": POINT, field: "$inputs.value"}), inputs=[parameter("value")]
-    )
+    fields = {"boxes": DETECTED, "points": POINT, field: "$inputs.value"}
+    definition = workflow(detect(), segment(**fields), inputs=[parameter("value")])
     with pytest.raises(RuntimeInputError) as caught:
         run(definition, fake_backend, PHOTO, value=bad)
     assert f"regarding property {field} provided in input parameter named value" in str(

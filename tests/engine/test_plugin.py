@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from importlib import metadata
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -31,7 +31,6 @@ from sam2_block.settings import Settings
 from tests.engine.workflows import DETECTED, detect, parameter, run, scene, segment, workflow
 
 TYPE = "sam2_block/segment@v1"
-OWN_FIELDS = set(SegmentManifestV1.model_fields) - {"type", "name", "images"}
 # The engine in each `roboflow-workflows` release that pyproject.toml could name as the oldest.
 ENGINE_OF_RELEASE = {"0.2.13": "1.17.0"}
 
@@ -72,47 +71,6 @@ def test_kinds_of_the_outputs() -> None:
         "instance_segmentation_prediction",
     ]
     assert kinds["scores"] == ["list_of_values"]
-
-
-@pytest.mark.parametrize("name", sorted(OWN_FIELDS))
-def test_editor_can_show_every_field(name: str) -> None:
-    field = description().block_schema["properties"][name]
-    assert field["title"]
-    assert field["description"].endswith(".")
-    assert field["examples"]
-
-
-@pytest.mark.parametrize("name", sorted(OWN_FIELDS))
-def test_examples_and_default_of_a_field_are_valid(name: str) -> None:
-    field = SegmentManifestV1.model_fields[name]
-    for value in [field.default, *field.examples]:
-        assert getattr(step(**{"boxes": "$steps.x.predictions", name: value}), name) == value
-
-
-@pytest.mark.parametrize("name", ["confidence_source", "invalid_boxes", "execution_mode"])
-def test_editor_can_show_every_choice(name: str) -> None:
-    field = SegmentManifestV1.model_fields[name]
-    choices = field.json_schema_extra["values_metadata"]
-    assert set(choices) == set(get_args(field.annotation))
-    for choice in choices.values():
-        assert choice["name"]
-        assert choice["description"]
-
-
-def test_editor_knows_the_block() -> None:
-    schema = description().block_schema
-    assert schema["name"] == "SAM 2 Segment"
-    assert schema["version"] == "v1"
-    assert schema["license"] == "Apache-2.0"
-    assert schema["block_type"] == "model"
-    assert {"short_description", "long_description", "search_keywords"} <= schema.keys()
-    assert schema["ui_manifest"].keys() >= {
-        "section",
-        "icon",
-        "blockPriority",
-        "needsGPU",
-        "inference",
-    }
 
 
 def test_restrictions() -> None:

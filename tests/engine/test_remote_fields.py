@@ -214,7 +214,14 @@ def test_key_is_in_no_message_and_no_log(
 
 
 def test_key_is_not_shown_where_the_definition_is_wrong() -> None:
-    for fields in ({"threshold": 7}, {"points": None}, {"version": "demo"}, {"api_url": 5}):
+    mistakes: list[dict[str, Any]] = [
+        {"threshold": 7},
+        {"points": None},
+        {"version": "demo"},
+        {"api_url": 5},
+        {"execution_mode": "local"},
+    ]
+    for fields in mistakes:
         with pytest.raises(WorkflowError) as caught:
             ExecutionEngine.init(workflow(step(api_key=WORKFLOWS, **fields)))
         shown = "".join(traceback.format_exception(caught.value))

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from roboflow_workflows.execution_engine.entities.base import OutputDefinition
-from roboflow_workflows.execution_engine.entities.types import (
-    IMAGE_KIND,
-    ImageInputField,
-    Selector,
-)
+from roboflow_workflows.execution_engine.entities.types import IMAGE_KIND
 
 from sam2_block.blocks.manifest import (
     ApiKey,
     ApiUrl,
     ExecutionMode,
+    Images,
     Sam2Manifest,
     Version,
     api_key_field,
     api_url_field,
     execution_mode_field,
+    images_field,
     manifest_config,
+    type_field,
     version_field,
 )
 
@@ -47,16 +46,12 @@ class EmbedManifestV1(Sam2Manifest):
         priority=9.5,
     )
 
-    type: Literal["sam2_block/embed@v1"]
-    images: Selector(kind=[IMAGE_KIND]) = ImageInputField
+    type: Literal["sam2_block/embed@v1"] = type_field("sam2_block/embed@v1")
+    images: Images = images_field()
     version: Version = version_field()
     execution_mode: ExecutionMode = execution_mode_field()
     api_url: ApiUrl = api_url_field()
     api_key: ApiKey = api_key_field()
-
-    def model_post_init(self, context: Any) -> None:
-        """Refuse, at compile time, a version that cannot be run where the step says."""
-        self.check_version_of_remote_step()
 
     @classmethod
     def get_parameters_accepting_batches(cls) -> list[str]:

@@ -12,14 +12,12 @@ from roboflow_workflows.execution_engine.entities.types import (
     BOOLEAN_KIND,
     FLOAT_KIND,
     FLOAT_ZERO_TO_ONE_KIND,
-    IMAGE_KIND,
     INSTANCE_SEGMENTATION_PREDICTION_KIND,
     KEYPOINT_DETECTION_PREDICTION_KIND,
     LABELED_POINTS_KIND,
     LIST_OF_VALUES_KIND,
     OBJECT_DETECTION_PREDICTION_KIND,
     RLE_INSTANCE_SEGMENTATION_PREDICTION_KIND,
-    ImageInputField,
     Selector,
 )
 
@@ -28,14 +26,18 @@ from sam2_block.blocks.manifest import (
     ApiKey,
     ApiUrl,
     ExecutionMode,
+    Images,
     Sam2Manifest,
     Version,
     api_key_field,
     api_url_field,
     execution_mode_field,
+    images_field,
     manifest_config,
+    type_field,
     version_field,
 )
+from sam2_block.blocks.relevance import relevant_with
 from sam2_block.prompts import InvalidBoxes, parse_point_objects
 from sam2_block.segmenter import ConfidenceSource
 
@@ -58,6 +60,14 @@ operator. On a server, choose **execution mode** `remote`: the image is sent onc
 the same (up to the colours of today's servers: see the README).
 """
 
+BOXES_KINDS = [
+    OBJECT_DETECTION_PREDICTION_KIND,
+    INSTANCE_SEGMENTATION_PREDICTION_KIND,
+    RLE_INSTANCE_SEGMENTATION_PREDICTION_KIND,
+    KEYPOINT_DETECTION_PREDICTION_KIND,
+]
+_WITH_BOXES = relevant_with("boxes", BOXES_KINDS)
+
 
 class SegmentManifestV1(Sam2Manifest):
     """Inputs and outputs of `sam2_block/segment@v1`."""
@@ -71,19 +81,9 @@ class SegmentManifestV1(Sam2Manifest):
     )
 
     # In each union the literal form comes first: the engine shows the first part's error.
-    type: Literal["sam2_block/segment@v1"]
-    images: Selector(kind=[IMAGE_KIND]) = ImageInputField
-    boxes: (
-        Selector(
-            kind=[
-                OBJECT_DETECTION_PREDICTION_KIND,
-                INSTANCE_SEGMENTATION_PREDICTION_KIND,
-                RLE_INSTANCE_SEGMENTATION_PREDICTION_KIND,
-                KEYPOINT_DETECTION_PREDICTION_KIND,
-            ]
-        )
-        | None
-    ) = Field(
+    type: Literal["sam2_block/segment@v1"] = type_field("sam2_block/segment@v1")
+    images: Images = images_field()
+    boxes: Selector(kind=BOXES_KINDS) | None = Field(
         default=None,
         title="Boxes",
         description="Predictions of another model on the same image: every box becomes one mask.",
@@ -126,7 +126,7 @@ class SegmentManifestV1(Sam2Manifest):
         description="Names of the classes to segment; boxes of other classes are dropped. Without"
         " it, or with an empty list, all are segmented. Objects given by points always are.",
         examples=[["person", "car"], "$inputs.classes"],
-        json_schema_extra={"relevant_for": {"boxes": {"required": True}}},
+        json_schema_extra=_WITH_BOXES,
     )
     confidence_source: ConfidenceSource = Field(
         default="sam",
@@ -139,7 +139,7 @@ class SegmentManifestV1(Sam2Manifest):
                 "sam": {"name": "SAM 2", "description": "Predicted quality of the mask."},
                 "detector": {"name": "Detector", "description": "Confidence of the box."},
             },
-            "relevant_for": {"boxes": {"required": True}},
+            **_WITH_BOXES,
         },
     )
     invalid_boxes: InvalidBoxes = Field(
@@ -153,7 +153,7 @@ class SegmentManifestV1(Sam2Manifest):
                 "empty": {"name": "Empty mask", "description": "The stream never stops."},
                 "error": {"name": "Error", "description": "The step fails and names the box."},
             },
-            "relevant_for": {"boxes": {"required": True}},
+            **_WITH_BOXES,
         },
     )
 
@@ -162,11 +162,7 @@ class SegmentManifestV1(Sam2Manifest):
     api_key: ApiKey = api_key_field()
 
     def model_post_init(self, context: Any) -> None:
-        """Refuse, at compile time, a step that asks for nothing, and malformed literal points.
-
-        Not a validator of pydantic's: the engine runs those again on every value that comes in at
-        run time and hides what they say. `run` checks those values, and says it.
-        """
+        """Refuse, at compile time, a step that asks for nothing, and malformed literal points."""
         if self.boxes is None and (self.points is None or self.points == []):
             raise ValueError(
                 "nothing to segment: connect `boxes` to the predictions of a detection model, for"
@@ -174,7 +170,7 @@ class SegmentManifestV1(Sam2Manifest):
             )
         if isinstance(self.points, list):
             parse_point_objects(self.points)
-        self.check_version_of_remote_step()
+        super().model_post_init(context)
 
     @classmethod
     def get_parameters_accepting_batches(cls) -> list[str]:
