@@ -8,10 +8,9 @@ from typing import Any
 import cv2
 import httpx
 import numpy as np
-import pytest
 from inference_sdk import InferenceHTTPClient
 
-from tests.engine.workflows import DETECTED, detect, parameter, segment, workflow
+from tests.engine.workflows import parameter, segment, workflow
 from tests.examples.conftest import read_example
 from tests.remote.server import VERSION, Sam2Server
 
@@ -34,26 +33,6 @@ def masks(answer: Any) -> np.ndarray:
 
     rows = answer["predictions"]["predictions"]
     return np.array([coco_mask.decode(row["rle_mask"]) for row in rows], dtype=bool)
-
-
-def test_server_describes_the_blocks(sam2_server: Sam2Server) -> None:
-    described = post(sam2_server, "/workflows/blocks/describe", {"api_key": "any"})
-    assert described.status_code == 200
-    blocks = {block["manifest_type_identifier"] for block in described.json()["blocks"]}
-    assert blocks >= TYPES
-
-
-@pytest.mark.parametrize("mode", ["auto", "local", "remote"])
-def test_server_validates_a_workflow(sam2_server: Sam2Server, mode: str) -> None:
-    definition = workflow(detect(), segment(boxes=DETECTED, version=VERSION, execution_mode=mode))
-    answer = post(sam2_server, "/workflows/validate", definition)
-    assert answer.status_code == 200, answer.text
-
-
-def test_server_refuses_a_step_without_prompts(sam2_server: Sam2Server) -> None:
-    answer = post(sam2_server, "/workflows/validate", workflow(segment()))
-    assert answer.status_code == 400
-    assert "nothing to segment: connect `boxes`" in answer.text
 
 
 def test_server_finds_and_masks_the_coins(sam2_server: Sam2Server, coins: np.ndarray) -> None:
