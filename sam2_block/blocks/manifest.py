@@ -156,7 +156,7 @@ class Sam2Manifest(WorkflowBlockManifest):
 
     name: str = Field(
         title="Step Name",
-        description="Names the step: others refer to its outputs by it. Unique in the workflow.",
+        description="Unique name of the step; other steps refer to its outputs by it.",
         examples=["segmentation"],
     )
 

@@ -32,7 +32,7 @@ def relevant_where(field: str, *values: str) -> dict[str, Any]:
 
 
 def refuse_fields_without_effect(step: BaseModel) -> None:
-    """Refuse the fields that a step sets to no avail; defaults and empty lists are not set.
+    """Refuse the fields that a step sets to no avail; defaults and empty values are not set.
 
     Raises:
         ValidationError: Names every such field, and no value: it may be a key.
@@ -41,7 +41,7 @@ def refuse_fields_without_effect(step: BaseModel) -> None:
     for name, field in type(step).model_fields.items():
         extra: Any = field.json_schema_extra or {}
         hint: dict[str, dict[str, Any]] = extra.get(_HINT, {})
-        if getattr(step, name) in (field.default, []):
+        if getattr(step, name) in (field.default, "", []):
             continue
         for other, condition in hint.items():
             problem = _problem(getattr(step, other), other, condition)
