@@ -104,6 +104,69 @@ def test_demo(tmp_path: Path, true_coins: np.ndarray, capsys: pytest.CaptureFixt
 
 
 @needs_demo_weights
+@pytest.mark.parametrize(("pixels_per_unit", "min_area"), [(1.0, 2000.0), (2.0, 0.0), (2.0, 500.0)])
+def test_area_is_measured(coins: np.ndarray, pixels_per_unit: float, min_area: float) -> None:
+    parameters = {"pixels_per_unit": pixels_per_unit, "min_area": min_area}
+    outputs = run("segment_then_measure_area.json", coins, **parameters)
+    rows = outputs["predictions"]
+    of_masks = rows.mask.sum(axis=(1, 2)) / pixels_per_unit**2
+    assert outputs["areas"] == of_masks.tolist()
+    assert of_masks.min() >= min_area
+    assert len(rows) == 24 if min_area == 0 else 3 <= len(rows) <= 8
+    assert (outputs["annotated"].numpy_image != coins).any()
+
+
+@needs_demo_weights
+def test_class_of_a_crop_comes_back_to_its_mask(coins: np.ndarray) -> None:
+    outputs = run("segment_then_crop_then_classify.json", coins)
+    rows, classes = outputs["predictions"], outputs["classes"]
+    assert len(rows) == len(classes) == 24
+    np.testing.assert_array_equal(
+        rows.mask, run("detect_then_segment.json", coins)["predictions"].mask
+    )
+    assert rows["class_name"].tolist() == [one["top"] for one in classes]
+    for mask, box, one in zip(rows.mask, rows.xyxy.astype(int), classes, strict=True):
+        left, top, right, bottom = box  # the last pixel; the engine crops up to it
+        assert one["image"] == {"width": right - left, "height": bottom - top}
+        crop = np.s_[top:bottom, left:right]
+        brightness = coins[crop][mask[crop]].mean()
+        assert one["top"] == ("bright" if brightness > 155 else "dark")
+    assert set(rows["class_name"]) == {"bright", "dark"}
+    assert (outputs["annotated"].numpy_image != coins).any()
+
+
+@pytest.mark.parametrize(
+    "name", ["segment_then_measure_area.json", "segment_then_crop_then_classify.json"]
+)
+def test_photo_of_nothing_goes_through(name: str) -> None:
+    photo = np.zeros((303, 384, 3), np.uint8)
+    outputs = run(name, photo, FakeBackend())
+    assert len(outputs["predictions"]) == 0
+    assert outputs["areas" if "area" in name else "classes"] == []
+    assert (outputs["annotated"].numpy_image == photo).all()
+
+
+@needs_demo_weights
+@pytest.mark.parametrize(
+    "clicks",
+    [
+        None,  # the default
+        [{"x": 347, "y": 186, "positive": True}, {"x": 347, "y": 230, "positive": False}],
+        [(347, 186), (347, 230, False)],
+        [{"x": 347, "y": 186}],
+    ],
+)
+def test_clicks_give_one_mask(coins: np.ndarray, true_coins: np.ndarray, clicks: Any) -> None:
+    outputs = run("clicks_to_mask.json", coins, **({"clicks": clicks} if clicks else {}))
+    rows = outputs["predictions"]
+    assert len(rows) == 1
+    assert rows.mask[0, 186, 347]
+    assert not rows.mask[0, 230, 347]
+    assert best_ious(rows.mask, true_coins)[0] > 0.8
+    assert (outputs["annotated"].numpy_image != coins).any()
+
+
+@needs_demo_weights
 def test_points_only(coins: np.ndarray) -> None:
     outputs = run("points_only.json", coins)
     rows = outputs["predictions"]
