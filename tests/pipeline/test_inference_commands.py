@@ -9,6 +9,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -155,3 +157,23 @@ def test_video(outputs: Path) -> None:
     (annotated,) = (outputs / "video").glob("*.mp4")
     video = cv2.VideoCapture(str(annotated))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
+
+
+def documented() -> list[list[str]]:
+    found = []
+    for name in ("README.md", "examples/README.md"):
+        text = (ROOT / name).read_text()
+        found += re.findall(r"(?:^|`)inference (workflows [^`\n]+)", text, flags=re.MULTILINE)
+    return [shlex.split(command) for command in found]
+
+
+@pytest.mark.parametrize("arguments", documented(), ids=" ".join)
+def test_documented_commands_parse(arguments: list[str]) -> None:
+    import typer
+    from inference_cli.main import app
+
+    group, name, *options = arguments
+    command = typer.main.get_command(app).commands[group].commands[name]
+    context = command.make_context(name, options)
+    assert context.args == []  # what it does not know it would hand to the workflow
+    assert not Path(context.params["workflow_specification_path"]).is_absolute()
