@@ -27,7 +27,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "track_then_segment.json"
 WARM, EVERY = 50, 25
 MIB = 2**20
 QUEUE = 2
-UNTRACKED_POINT = [8, 230]
+UNTRACKED_POINT, BAD_POINT = [8, 230], [8, 900]
 
 
 class Memory:
@@ -119,6 +119,7 @@ def run(
     )
     pipeline.start(use_main_thread=False)
     pipeline.join()
+    pipeline.terminate()  # after an error, the thread that decodes would keep the process
     return {"frames": frames, "errors": errors, "memory": memory.seen, "alive": alive}
 
 
@@ -138,6 +139,7 @@ def main(video: str, beginning: str, report: str) -> None:
             execution_engine_thread_pool_workers=8,
         ),
         "untracked points": run(beginning, backend=CountingBackend(), points=[[UNTRACKED_POINT]]),
+        "bad point": run(beginning, backend=CountingBackend(), points=[[BAD_POINT]]),
     }
     Path(report).write_text(json.dumps(runs, default=bytes.decode))
 

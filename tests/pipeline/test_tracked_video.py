@@ -43,6 +43,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         capture_output=True,
         text=True,
         cwd=ROOT,
+        timeout=1200,  # a stream that never ends is to fail, too
         env={
             **os.environ,
             "SAM2_BLOCK_CACHE_BYTES": str(CACHE_MIB * 2**20),
@@ -120,6 +121,12 @@ def test_points_beside_tracks_are_untracked(runs: dict[str, Any]) -> None:
         assert track == -1
         assert mask[230, 8]
         assert frame["painted"]
+
+
+def test_an_error_ends_the_stream_and_is_told(runs: dict[str, Any]) -> None:
+    assert runs["bad point"]["frames"] == []
+    (told,) = runs["bad point"]["errors"]
+    assert "object 0, point 0: (8, 900) lies outside the image" in told
 
 
 def test_memory_stays_flat(runs: dict[str, Any]) -> None:
