@@ -52,7 +52,7 @@ def load_kinds() -> list[Any]:
 
 
 def _serialise_predictions(predictions: Any) -> dict[str, Any]:
-    from sam2_block.blocks.kinds import serialise_predictions
+    from sam2_block.blocks.representation import serialise_predictions
 
     return serialise_predictions(predictions)
 

@@ -28,7 +28,7 @@ Indices = NDArray[np.intp]
 
 # Columns that describe the mask which came in with the prompt. Serialisers would hand them out in
 # place of the new mask, so they do not travel on.
-_OF_THE_OLD_MASK = ("polygon", RLE_MASK)
+OF_THE_OLD_MASK = ("polygon", RLE_MASK)
 
 # Columns that say the same of every row of an image, and what they say of an image on its own.
 _OF_THE_IMAGE = {"scaling_relative_to_parent": 1.0, "scaling_relative_to_root_parent": 1.0}
@@ -77,7 +77,7 @@ def prompt_rows(
     data = {
         name: extended(values, _OF_THE_IMAGE.get(name))
         for name, values in detections.data.items()
-        if name not in _OF_THE_OLD_MASK
+        if name not in OF_THE_OLD_MASK
     }
     data[CLASS_NAME] = np.array(
         [*class_names(detections)[kept].tolist(), *[POINT_CLASS_NAME] * point_objects],

@@ -20,7 +20,7 @@ from supervision.config import ORIENTED_BOX_COORDINATES
 from sam2_block.errors import PromptError
 
 # Columns with a point or several in each row, `(..., 2)`, in the same pixels as `xyxy`.
-_POINTS = (KEYPOINTS_XY_KEY_IN_SV_DETECTIONS, ORIENTED_BOX_COORDINATES)
+POINT_COLUMNS = (KEYPOINTS_XY_KEY_IN_SV_DETECTIONS, ORIENTED_BOX_COORDINATES)
 
 
 def in_pixels_of(image: WorkflowImageData, detections: Any) -> Any:
@@ -82,7 +82,7 @@ def _moved(detections: sv.Detections, shift_xy: NDArray[Any]) -> sv.Detections:
     moved = copy.copy(detections)
     moved.xyxy = detections.xyxy + np.tile(shift_xy, 2)
     moved.data = dict(detections.data)
-    for name in _POINTS:
+    for name in POINT_COLUMNS:
         if name in moved.data:
             rows = [
                 np.asarray(points) + shift if len(points) else points

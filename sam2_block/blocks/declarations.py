@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from roboflow_workflows.environment import ENABLE_TENSOR_DATA_REPRESENTATION
 from roboflow_workflows.errors import RuntimeInputError, WorkflowEnvironmentConfigurationError
 from roboflow_workflows.prototypes.block import Runtime, RuntimeRestriction, Severity
 
@@ -24,26 +23,7 @@ NOT_ON_HOSTED_SERVERLESS = RuntimeRestriction(
     applies_to_runtimes=[Runtime.HOSTED_SERVERLESS],
 )
 
-NOT_IN_TENSOR_REPRESENTATION = RuntimeRestriction(
-    code="unsupported_in_tensor_representation",
-    severity=Severity.HARD,
-    note=(
-        "Works on numpy images and sv.Detections; raises on a server that runs with"
-        " ENABLE_TENSOR_DATA_REPRESENTATION."
-    ),
-    applies_to_configuration={"ENABLE_TENSOR_DATA_REPRESENTATION": True},
-)
-
-RESTRICTIONS = [NOT_ON_HOSTED_SERVERLESS, NOT_IN_TENSOR_REPRESENTATION]
-
-
-def refuse_tensor_representation() -> None:
-    """Raise a `SettingsError` where the engine hands over tensors in place of numpy arrays."""
-    if ENABLE_TENSOR_DATA_REPRESENTATION:
-        raise SettingsError(
-            "sam2_block works on numpy images; this server runs with"
-            " ENABLE_TENSOR_DATA_REPRESENTATION=True. Unset it and restart the server."
-        )
+RESTRICTIONS = [NOT_ON_HOSTED_SERVERLESS]
 
 
 @contextlib.contextmanager

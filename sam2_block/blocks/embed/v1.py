@@ -12,7 +12,7 @@ from roboflow_workflows.prototypes.block import (
 )
 
 from sam2_block.blocks.base import Sam2Block
-from sam2_block.blocks.declarations import errors_are_the_callers, refuse_tensor_representation
+from sam2_block.blocks.declarations import errors_are_the_callers
 from sam2_block.blocks.embed.v1_manifest import EmbedManifestV1
 from sam2_block.blocks.manifest import ExecutionMode
 from sam2_block.concurrent_map import map_concurrently
@@ -37,7 +37,6 @@ class EmbedBlockV1(Sam2Block):
         api_key: str | None,
     ) -> BlockResult:
         """Encode every image of the batch; the parameters are the fields of the manifest."""
-        refuse_tensor_representation()
         with errors_are_the_callers():
             check_version(version)
             backend = self._backend(execution_mode, api_url, api_key)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import supervision as sv
 from roboflow_workflows.execution_engine.entities.base import (
     Batch,
     WorkflowImageData,
@@ -16,9 +15,13 @@ from roboflow_workflows.prototypes.block import (
 
 from sam2_block.blocks.base import Sam2Block
 from sam2_block.blocks.coordinates import in_pixels_of
-from sam2_block.blocks.declarations import errors_are_the_callers, refuse_tensor_representation
+from sam2_block.blocks.declarations import errors_are_the_callers
 from sam2_block.blocks.manifest import ExecutionMode
-from sam2_block.blocks.results import complete_detections
+from sam2_block.blocks.representation import (
+    complete_detections,
+    dense_mask_bytes,
+    prompt_detections,
+)
 from sam2_block.blocks.segment.v1_manifest import SegmentManifestV1
 from sam2_block.concurrent_map import map_concurrently
 from sam2_block.detections import SAM2_SCORE
@@ -37,7 +40,7 @@ class SegmentBlockV1(Sam2Block):
     def run(
         self,
         images: Batch[WorkflowImageData],
-        boxes: Batch[sv.Detections | None] | None,
+        boxes: Batch[Any] | None,
         points: Batch[Any] | list[Any] | None,
         version: str,
         threshold: float,
@@ -50,7 +53,6 @@ class SegmentBlockV1(Sam2Block):
         api_key: str | None,
     ) -> BlockResult:
         """Segment every image of the batch; the parameters are the fields of the manifest."""
-        refuse_tensor_representation()
         with errors_are_the_callers():
             options = SegmentOptions(
                 version=version,
@@ -62,20 +64,19 @@ class SegmentBlockV1(Sam2Block):
                 invalid_boxes=invalid_boxes,
             )
             backend = self._backend(execution_mode, api_url, api_key)
+        dense_bytes = dense_mask_bytes(self._settings.dense_mask_bytes)
 
         def segment(item: _Item) -> dict[str, Any]:
             (index, image), boxes_of_image, points_of_image = item
             with errors_are_the_callers(index):
+                prompts = in_pixels_of(image, prompt_detections(boxes_of_image))
                 rows = segment_image(
-                    backend,
-                    image.numpy_image,
-                    in_pixels_of(image, boxes_of_image),
-                    points_of_image,
-                    options,
-                    self._settings.dense_mask_bytes,
+                    backend, image.numpy_image, prompts, points_of_image, options, dense_bytes
                 )
-            predictions = complete_detections(rows, image)
-            return {"predictions": predictions, "scores": predictions.data[SAM2_SCORE].tolist()}
+            return {
+                "predictions": complete_detections(rows, image),
+                "scores": rows.data[SAM2_SCORE].tolist(),
+            }
 
         boxes_of_images = boxes if boxes is not None else [None] * len(images)
         points_of_images = points if isinstance(points, Batch) else [points] * len(images)
@@ -83,5 +84,5 @@ class SegmentBlockV1(Sam2Block):
         return map_concurrently(segment, list(items), backend.concurrent_images)
 
 
-_Item = tuple[tuple[tuple[int, ...], WorkflowImageData], "sv.Detections | None", Any]
+_Item = tuple[tuple[tuple[int, ...], WorkflowImageData], Any, Any]
 """An index with its image, and the boxes and the points on it."""

@@ -1,0 +1,37 @@
+"""How the engine holds detections: `sv.Detections`, or natively in its tensor representation.
+
+The one place that asks. Images need no choice: the engine converts them where asked for pixels.
+
+- `prompt_detections(boxes)`: a prediction as it came in, as `sv.Detections` or None.
+- `complete_detections(rows, image)`: segmented rows as they go out.
+- `serialise_predictions(predictions)`: these, in JSON.
+- `dense_mask_bytes(chosen)`: most bytes of a dense array of masks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from roboflow_workflows.environment import ENABLE_TENSOR_DATA_REPRESENTATION
+
+if ENABLE_TENSOR_DATA_REPRESENTATION:
+    from sam2_block.blocks.native import (
+        complete_detections,
+        dense_mask_bytes,
+        prompt_detections,
+        serialise_predictions,
+    )
+else:
+    from sam2_block.blocks.kinds import serialise_predictions
+    from sam2_block.blocks.results import complete_detections
+
+    def prompt_detections(boxes: Any) -> Any:
+        """Return them as they came; `segment_image` checks them."""
+        return boxes
+
+    def dense_mask_bytes(chosen: int) -> int:
+        """Return what the operator chose."""
+        return chosen
+
+
+__all__ = ["complete_detections", "dense_mask_bytes", "prompt_detections", "serialise_predictions"]
