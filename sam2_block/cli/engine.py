@@ -41,6 +41,8 @@ def start_engine(definition: dict[str, Any]) -> Any:
     """
     register_plugin()
     make_quiet()
+    # The command reads results as numpy holds them, whatever this machine's servers use.
+    os.environ["ENABLE_TENSOR_DATA_REPRESENTATION"] = "False"
     has_inference = _import_inference()
     from roboflow_workflows.errors import BlockInitParameterNotProvidedError
     from roboflow_workflows.execution_engine.core import ExecutionEngine

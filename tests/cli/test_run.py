@@ -278,3 +278,19 @@ def test_a_process_of_its_own_says_nothing_but_its_own(
     assert "(900, 900) lies outside the image" in lines[-2]
     assert lines[-1] == "sam2-block: 1 of 1 images failed"
     assert done.returncode == 1
+
+
+def test_results_are_the_same_where_servers_hold_tensors(
+    workflow_file: Write, image_file: Write, tmp_path: Path
+) -> None:
+    definition = workflow(segment(version="demo"))
+    arguments = ["run", workflow_file(definition), "--image", image_file()]
+    subprocess.run(
+        [sys.executable, "-m", "sam2_block", *arguments, "--output", str(tmp_path / "o")],
+        check=True,
+        env={**os.environ, "ENABLE_TENSOR_DATA_REPRESENTATION": "True"},
+    )
+    predictions = read_json(tmp_path / "o" / "photo.json")["outputs"]["predictions"]
+    (row,) = predictions["predictions"]
+    assert row["class"] == "foreground"
+    assert row["rle_mask"]["size"] == [60, 80]
