@@ -69,14 +69,15 @@ def test_import_works_where_nothing_else_is_installed() -> None:
     assert missing == "missing True"
 
 
-def test_loading_the_blocks_does_not_load_the_model_code() -> None:
+def test_loading_the_blocks_loads_neither_the_model_code_nor_that_of_tensor_mode() -> None:
     # The engine imports torch by itself.
     done = in_new_process(
         """
         import sys
         import sam2_block
         assert sam2_block.load_blocks()
-        print(*{"sam2", "hydra", "inference", "huggingface_hub"} & set(sys.modules))
+        unwanted = {"sam2", "hydra", "inference", "huggingface_hub", "sam2_block.blocks.native"}
+        print(*unwanted & set(sys.modules))
         """
     )
     assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
