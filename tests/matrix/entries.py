@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Rows = Literal["all", "any", "none", "one", "twice"] | tuple[str, ...]
+Rows = Literal["all", "none", "one", "twice"] | tuple[str, ...]
 """Which rows come out: those of the named objects, or as the word says.
 
-`any`: as many as went in, whichever they are; `one`: one in all where any went in.
+`one`: one in all, where any went in.
 """
 
 

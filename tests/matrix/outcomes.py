@@ -110,8 +110,8 @@ def _run_scenes(cell: Cell, entry: Entry, workflow: dict[str, Any], outcome: Out
         notes |= verdict.notes
         passed.append(name)
     outcome.notes += sorted(notes)
-    if cell.table == "scores" and "raises" not in outcome.scenes.values():
-        outcome.notes.clear()
+    if cell.table == "scores" and (outcome.reason or "raises" not in outcome.scenes.values()):
+        outcome.notes.clear()  # They are about our masks.
     if passed and cell.table in ("predictions", "any"):
         probe = Probe(workflow, entry, {name: scenes[name] for name in passed})
         outcome.compact = probe.compact()

@@ -22,7 +22,7 @@ SOURCE_ROW = "source_row"
 _LEVELS_A_LABEL = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """An image, and what a detector finds on it.
 
