@@ -16,7 +16,8 @@ from sam2_block.mask_arrays import cropped_masks
 
 _DOCS = """
 What `sam2_block/segment@v1` gives: instance segmentation predictions, one row a prompt, as
-`sv.Detections(...)` with `mask`. It is declared beside the engine's own two kinds of instance
+`sv.Detections(...)` with `mask`, or, in the engine's tensor representation, as native
+`InstanceDetections`. It is declared beside the engine's own two kinds of instance
 segmentation, so that it connects wherever they do.
 
 **SERIALISATION:** as `rle_instance_segmentation_prediction`. The RLE is made of the masks as they

@@ -29,6 +29,9 @@ It holds for {versions}.
 - **empty**: an image without detections. **batch**: two images of different size.
 - `raises`: the step raises an error; the note says which and why.
 
+With native detections in the engine's tensor representation every cell is run again, by
+`tests/tensor/test_matrix.py`, and held to the same expectations.
+
 {summary}
 """
 _SECTIONS = {
@@ -39,7 +42,8 @@ _SECTIONS = {
 whether the result depends on the masks at all, where no detections come out. JSON: the rows of the
 block's own answer as the engine serialises it, and what their masks are there. `CompactMask`:
 whether the results are the same where the masks are held as
-`supervision.detection.compact_mask.CompactMask` in place of a dense array (they are not today).""",
+`supervision.detection.compact_mask.CompactMask` in place of a dense array, as those of many objects
+on a large image are.""",
     ),
     "any": ("Blocks behind: fields that take anything, given our masks", ""),
     "boxes": (

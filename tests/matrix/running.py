@@ -104,7 +104,7 @@ def run(
             shown = [
                 picture.mirrored() if moves and not is_last else picture for picture in pictures
             ]
-            parameters = _parameters(definition, shown, frame)
+            parameters = inputs_of(definition, shown, frame)
             results: Results = engine.run(parameters, serialize_results=serialize)
     for result in results:
         for step, outputs in list(result.items()):
@@ -141,7 +141,7 @@ def compile_(
     )
 
 
-def _parameters(
+def inputs_of(
     definition: dict[str, Any], pictures: Sequence[Picture], frame: int
 ) -> dict[str, Any]:
     videos = [
