@@ -12,6 +12,7 @@ from roboflow_workflows.execution_engine.constants import (
     IMAGE_DIMENSIONS_KEY,
     KEYPOINTS_XY_KEY_IN_SV_DETECTIONS,
     ROOT_PARENT_COORDINATES_KEY,
+    ROOT_PARENT_DIMENSIONS_KEY,
     ROOT_PARENT_ID_KEY,
 )
 from roboflow_workflows.execution_engine.entities.base import WorkflowImageData
@@ -56,8 +57,22 @@ def in_pixels_of(image: WorkflowImageData, detections: Any) -> Any:
     if not related.any():
         return detections
     origin = (root.origin_coordinates.left_top_x, root.origin_coordinates.left_top_y)
-    shift_xy = np.where(related[:, None], np.asarray(origins) - origin, 0)
+    found_at = np.where(_on_whole_input(detections)[:, None], 0, np.asarray(origins))
+    shift_xy = np.where(related[:, None], found_at - origin, 0)
     return _moved(detections, shift_xy) if shift_xy.any() else detections
+
+
+def _on_whole_input(detections: sv.Detections) -> NDArray[np.bool_]:
+    """Tell which rows are of an image as large as its root, which can only be the root itself.
+
+    `detections_list_rollup` gives rows in the root's pixels that still have the place of a crop.
+    """
+    sizes = detections.data.get(IMAGE_DIMENSIONS_KEY)
+    root_sizes = detections.data.get(ROOT_PARENT_DIMENSIONS_KEY)
+    if sizes is None or root_sizes is None:
+        return np.zeros(len(detections), dtype=np.bool_)
+    whole: NDArray[np.bool_] = np.all(np.asarray(sizes) == np.asarray(root_sizes), axis=1)
+    return whole
 
 
 def _check_sizes(

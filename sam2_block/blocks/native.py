@@ -25,6 +25,7 @@ from roboflow_workflows.execution_engine.constants import (
     CLASS_NAMES_KEY,
     IMAGE_DIMENSIONS_KEY,
     ROOT_PARENT_COORDINATES_KEY,
+    ROOT_PARENT_DIMENSIONS_KEY,
     ROOT_PARENT_ID_KEY,
     SERIALISE_POLYGONS_KEY,
     TRACKER_ID_KEY,
@@ -50,7 +51,12 @@ _ENTRY = "sam2_block.bbox_metadata"
 _IMAGE = "sam2_block.image_metadata"
 
 # What says where the boxes were found; see `blocks.coordinates`.
-_ORIGIN = (ROOT_PARENT_ID_KEY, ROOT_PARENT_COORDINATES_KEY, IMAGE_DIMENSIONS_KEY)
+_ORIGIN = (
+    ROOT_PARENT_ID_KEY,
+    ROOT_PARENT_COORDINATES_KEY,
+    ROOT_PARENT_DIMENSIONS_KEY,
+    IMAGE_DIMENSIONS_KEY,
+)
 
 
 def prompt_detections(boxes: Any) -> sv.Detections | None:

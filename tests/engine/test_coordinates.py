@@ -190,6 +190,14 @@ def test_boxes_that_say_nothing_are_taken_as_they_are(
     np.testing.assert_array_equal(result["own"].mask, [mask_of(70, 100, (10, 10, 20, 20))])
 
 
+def test_boxes_of_the_whole_input_are_so_wherever_they_say_to_be(fake_backend: FakeBackend) -> None:
+    # As `detections_list_rollup` gives them.
+    boxes = rows_of("image", (HEIGHT, WIDTH), root_parent_coordinates=np.array([[30, 20]]))
+    (result,) = run(given_boxes(), fake_backend, scene(HEIGHT, WIDTH), boxes=[boxes])
+    expected = mask_of(HEIGHT, WIDTH, (10, 10, 20, 20))
+    np.testing.assert_array_equal(result["predictions"].mask, [expected])
+
+
 def test_boxes_of_crops_do_not_connect_to_the_image(fake_backend: FakeBackend) -> None:
     """Many crops of one image against one image: which boxes are meant cannot be known."""
     regions = {
