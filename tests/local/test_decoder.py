@@ -23,7 +23,7 @@ def test_a_score_that_is_not_finite_is_an_error_and_no_missing_row(
     score: float, coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = np.zeros((1, 8, 8), np.float32), np.array([score], np.float32)
-    monkeypatch.setattr(decoder, "_decode_batch", lambda *_: answer)
+    monkeypatch.setattr(decoder._Decoder, "__call__", lambda *_: answer)
     with pytest.raises(ModelError, match=r"not a finite number, in fp32 on cpu.*PRECISION=fp32"):
         LocalBackend(Settings(device="cpu")).predict(
             coins, BOX, version="demo", multimask_output=True
