@@ -1,9 +1,7 @@
 """How the masks of one image are held together: as a dense array, or compactly where it is large.
 
-Measured with 300 discs of 40 to 200 pixels at 3840x2160 on a CPU with two cores: a dense array took
-2.6 s to fill in and 8.4 s to filter by half, `sv.CompactMask` 0.02 s and 0.4 ms, and a mask
-annotator took 2.6 s and 0.4 s. It is still not what every image gets: it is no numpy array, and
-blocks and programs that slice or convert `mask` as one fail on it.
+`tools/compare_mask_arrays.py` measures what either costs. Dense is what every program takes; on a
+large image it is slow to fill in, to filter and to draw, and may not fit.
 """
 
 from __future__ import annotations
@@ -16,6 +14,34 @@ from supervision.detection.compact_mask import CompactMask
 
 from sam2_block.errors import PromptError
 from sam2_block.masks import BoolArray, CroppedMask
+
+
+class CompactMasks(CompactMask):  # type: ignore[misc]  # supervision is untyped
+    """`sv.CompactMask` that can also be sliced as the array that it stands for.
+
+    `masks[:, top:bottom, left:right]` is a dense array, as `dynamic_crop` of the engine cuts masks.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, masks: CompactMask) -> CompactMasks:
+        """Take compact masks over, which are laid out alike."""
+        masks.__class__ = cls
+        taken: CompactMasks = masks
+        return taken
+
+    def __getitem__(self, index: Any) -> BoolArray | CompactMasks:
+        """Return a mask for a number, an array for a tuple, and else compact masks."""
+        if isinstance(index, tuple):
+            rows, *window = index
+            chosen = np.arange(len(self))[rows]
+            if chosen.ndim == 0:
+                return self[int(chosen)][tuple(window)]
+            parts = [self[int(row)][tuple(window)] for row in chosen]
+            return np.stack(parts) if parts else np.zeros((0, *self.shape[1:]), np.bool_)[index]
+        found = super().__getitem__(index)
+        return CompactMasks.of(found) if isinstance(found, CompactMask) else found
 
 
 class MaskArray:
@@ -47,13 +73,13 @@ class MaskArray:
             mask.paste_into(self._dense[self._count])
         self._count += 1
 
-    def get(self) -> BoolArray | CompactMask:
+    def get(self) -> BoolArray | CompactMasks:
         """Return the masks that came, `(N, H, W)`: bool, or held compactly."""
         if self._dense is not None:
             return self._dense[: self._count]
         if not self._compact:
             return _blank(0, self._image_hw)
-        return CompactMask.merge(self._compact)
+        return CompactMasks.of(CompactMask.merge(self._compact))
 
 
 def cropped_masks(masks: Any) -> Iterator[CroppedMask]:

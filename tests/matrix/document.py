@@ -42,8 +42,8 @@ _SECTIONS = {
 whether the result depends on the masks at all, where no detections come out. JSON: the rows of the
 block's own answer as the engine serialises it, and what their masks are there. `CompactMask`:
 whether the results are the same where the masks are held as
-`supervision.detection.compact_mask.CompactMask` in place of a dense array, as those of many objects
-on a large image are.""",
+`sam2_block`'s `sv.CompactMask` in place of a dense array, as those of many objects on a large image
+are.""",
     ),
     "any": ("Blocks behind: fields that take anything, given our masks", ""),
     "boxes": (

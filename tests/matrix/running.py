@@ -16,6 +16,7 @@ from roboflow_workflows.utils.in_memory_cache import InMemoryWorkflowsCache
 from supervision.detection.compact_mask import CompactMask
 
 from sam2_block.blocks.segment import v1
+from sam2_block.mask_arrays import CompactMasks
 from tests.matrix.scenes import MANY, LabelBackend, Picture
 
 WRITABLE = "{folder for files}"
@@ -45,7 +46,8 @@ class Platform:
 def compact(detections: sv.Detections) -> None:
     """Hold the masks as `CompactMask`."""
     shape = detections.mask.shape[1:]
-    detections.mask = CompactMask.from_dense(detections.mask, detections.xyxy, shape)
+    masks = CompactMask.from_dense(detections.mask, detections.xyxy, shape)
+    detections.mask = CompactMasks.of(masks)
 
 
 def filled(detections: sv.Detections) -> None:

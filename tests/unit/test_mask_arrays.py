@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import supervision as sv
@@ -58,3 +60,28 @@ def test_supervision_takes_compact_masks_for_its_own() -> None:
     rows = sv.Detections(xyxy=np.zeros((len(MASKS), 4)), mask=held(COMPACT))
     np.testing.assert_array_equal(rows.area, [mask.sum() for mask in MASKS])
     np.testing.assert_array_equal(np.asarray(rows[[2, 0]].mask), [MASKS[2], MASKS[0]])
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        np.s_[:, 2:5, 3:8],
+        np.s_[1:3, :, 4],
+        np.s_[2, 1:4],
+        np.s_[[4, 0], 1:],
+        np.s_[:0, 1:4, 2:],
+        np.s_[5:, -3:],
+    ],
+    ids=str,
+)
+def test_compact_masks_are_sliced_as_arrays_are(index: tuple) -> None:
+    expected = np.array(MASKS)[index]
+    found = held(COMPACT)[index]
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_compact_masks_stay_so_where_rows_are_chosen() -> None:
+    masks = held(COMPACT)
+    for chosen in (masks[1:4], masks[[3, 1]], copy.deepcopy(masks), masks[np.arange(9) > 4]):
+        np.testing.assert_array_equal(chosen[:, 2:5, 3:8], np.asarray(chosen)[:, 2:5, 3:8])
