@@ -123,16 +123,23 @@ def _extended(column: NDArray[Any], rows: int, fill: Any = None) -> NDArray[Any]
     """Append `rows` rows to a column, filled with what stands for nothing in its type."""
     if fill is None:
         fill = _nothing(column)
-    tail = np.full((rows, *column.shape[1:]), fill, dtype=column.dtype)
+    tail = np.empty((rows, *column.shape[1:]), dtype=column.dtype)
+    for place in np.ndindex(tail.shape):
+        tail[place] = fill
     return np.concatenate([column, tail])
 
 
 def _nothing(column: NDArray[Any]) -> Any:
     """Return what stands for nothing among the values of a column.
 
-    Text is empty text also in a column of objects: so the engine pads the names of keypoints.
+    Text is empty text also in a column of objects, as the engine pads the names of keypoints; where
+    the values are lists or arrays, such as a row's keypoints, it is an empty list.
     """
     if column.dtype.kind == "O":
+        if len(column) and all(
+            isinstance(value, (list, tuple, np.ndarray)) for value in column.flat
+        ):
+            return []
         return "" if all(isinstance(value, str) for value in column.flat) else None
     by_kind = {"f": np.nan, "c": np.nan, "U": "", "S": b"", "M": np.datetime64("NaT")}
     return by_kind.get(column.dtype.kind, 0)

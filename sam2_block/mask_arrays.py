@@ -32,16 +32,27 @@ class CompactMasks(CompactMask):  # type: ignore[misc]  # supervision is untyped
         return taken
 
     def __getitem__(self, index: Any) -> BoolArray | CompactMasks:
-        """Return a mask for a number, an array for a tuple, and else compact masks."""
-        if isinstance(index, tuple):
+        """Return a mask for a number, compact masks for rows, and else what an array would.
+
+        A window of rows, `masks[rows, top:bottom, left:right]`, is cut from one mask at a time.
+        """
+        if isinstance(index, tuple) and 1 < len(index) <= 3 and _are_plain(index):
             rows, *window = index
-            chosen = np.arange(len(self))[rows]
-            if chosen.ndim == 0:
-                return self[int(chosen)][tuple(window)]
-            parts = [self[int(row)][tuple(window)] for row in chosen]
-            return np.stack(parts) if parts else np.zeros((0, *self.shape[1:]), np.bool_)[index]
+            parts = [self[int(row)][tuple(window)] for row in np.arange(len(self))[rows]]
+            if parts:
+                return np.stack(parts)
+        if isinstance(index, tuple) or index is None or index is Ellipsis:
+            dense: BoolArray = self.to_dense()[index]
+            return dense
         found = super().__getitem__(index)
         return CompactMasks.of(found) if isinstance(found, CompactMask) else found
+
+
+def _are_plain(index: tuple[Any, ...]) -> bool:
+    """Tell an index of a slice of rows, then slices and numbers, from all others."""
+    return isinstance(index[0], slice) and all(
+        isinstance(one, (slice, int, np.integer)) for one in index[1:]
+    )
 
 
 class MaskArray:

@@ -14,7 +14,7 @@ from sam2_block.errors import SettingsError
 ENV_PREFIX = "SAM2_BLOCK_"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DEFAULT_CACHE_BYTES = 512 * 1024**2
-DEFAULT_DENSE_MASK_BYTES = 512 * 1024**2
+DEFAULT_DENSE_MASK_BYTES = 1024**3
 HOSTED_URL = "https://serverless.roboflow.com"
 
 

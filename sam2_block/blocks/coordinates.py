@@ -9,8 +9,10 @@ import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 from roboflow_workflows.execution_engine.constants import (
+    DETECTION_ID_KEY,
     IMAGE_DIMENSIONS_KEY,
     KEYPOINTS_XY_KEY_IN_SV_DETECTIONS,
+    PARENT_COORDINATES_KEY,
     ROOT_PARENT_COORDINATES_KEY,
     ROOT_PARENT_DIMENSIONS_KEY,
     ROOT_PARENT_ID_KEY,
@@ -32,7 +34,8 @@ def in_pixels_of(image: WorkflowImageData, detections: Any) -> Any:
     say nothing of where they come from are taken as they are, and so are those of another input
     (such as predictions that come in with the request) if their image had the size of this one.
 
-    Resizing and warping leave no trace in what the engine keeps; across these, nothing is moved.
+    What resizing and warping do is not in what the engine keeps. Rows are taken as they are across
+    these on one image, and refused where an image and a crop no longer fit together.
 
     Args:
         image: The image that the rows are to be segmented on.
@@ -42,55 +45,85 @@ def in_pixels_of(image: WorkflowImageData, detections: Any) -> Any:
         The detections themselves where nothing is to be moved, or else moved ones.
 
     Raises:
-        PromptError: Rows were found on an image of another size that is not known to be related.
+        PromptError: Rows were found on an image that does not belong to this one, or was resized.
     """
     if not isinstance(detections, sv.Detections) or len(detections) == 0:
         return detections
-    root = image.workflow_root_ancestor_metadata
-    root_ids = detections.data.get(ROOT_PARENT_ID_KEY)
-    origins = detections.data.get(ROOT_PARENT_COORDINATES_KEY)
-    if root_ids is None or origins is None:
-        related = np.zeros(len(detections), dtype=np.bool_)
-    else:
-        related = np.asarray(root_ids) == root.parent_id
-    _check_sizes(detections, ~related, image)
-    if not related.any():
-        return detections
-    origin = (root.origin_coordinates.left_top_x, root.origin_coordinates.left_top_y)
-    found_at = np.where(_on_whole_input(detections)[:, None], 0, np.asarray(origins))
-    shift_xy = np.where(related[:, None], found_at - origin, 0)
-    return _moved(detections, shift_xy) if shift_xy.any() else detections
+    shifts = [_shift_xy(_Row(detections, index), image) for index in range(len(detections))]
+    return _moved(detections, np.array(shifts)) if np.any(shifts) else detections
 
 
-def _on_whole_input(detections: sv.Detections) -> NDArray[np.bool_]:
-    """Tell which rows are of an image as large as its root, which can only be the root itself.
+class _Row:
+    """What the columns of one row say of where it was found; None where they say nothing.
 
-    `detections_list_rollup` gives rows in the root's pixels that still have the place of a crop.
+    Sizes are (height, width) and places (x, y), as the engine has them.
     """
-    sizes = detections.data.get(IMAGE_DIMENSIONS_KEY)
-    root_sizes = detections.data.get(ROOT_PARENT_DIMENSIONS_KEY)
-    if sizes is None or root_sizes is None:
-        return np.zeros(len(detections), dtype=np.bool_)
-    whole: NDArray[np.bool_] = np.all(np.asarray(sizes) == np.asarray(root_sizes), axis=1)
-    return whole
+
+    def __init__(self, detections: sv.Detections, index: int) -> None:
+        def pair(key: str) -> tuple[int, int] | None:
+            values = detections.data.get(key)
+            if values is None or None in (pair := list(values[index])):
+                return None
+            return int(pair[0]), int(pair[1])
+
+        def text(key: str) -> str | None:
+            values = detections.data.get(key)
+            return None if values is None else str(values[index])
+
+        self.index = index
+        self.detection_id = text(DETECTION_ID_KEY)
+        self.root_id = text(ROOT_PARENT_ID_KEY)
+        self.size = pair(IMAGE_DIMENSIONS_KEY)
+        self.root_size = pair(ROOT_PARENT_DIMENSIONS_KEY)
+        self.place = pair(ROOT_PARENT_COORDINATES_KEY)
+        self.place_in_parent = pair(PARENT_COORDINATES_KEY)
 
 
-def _check_sizes(
-    detections: sv.Detections, rows: NDArray[np.bool_], image: WorkflowImageData
-) -> None:
-    """Refuse those of the rows that were found on an image of another size."""
-    sizes = detections.data.get(IMAGE_DIMENSIONS_KEY)
-    if sizes is None:
-        return
-    height, width = image.numpy_image.shape[:2]
-    for index in np.flatnonzero(rows):
-        if None not in list(sizes[index]) and list(sizes[index]) != [height, width]:
-            raise PromptError(
-                f"box {index} was found on an image of {int(sizes[index][1])}x"
-                f"{int(sizes[index][0])} pixels, and this one has {width}x{height}; nothing says"
-                " how the two belong together. Connect predictions that were made on this image,"
-                " or on the input image that it was cut from."
-            )
+def _shift_xy(row: _Row, image: WorkflowImageData) -> tuple[int, int]:
+    """Return what is to be added to the coordinates of a row."""
+    size = (image.numpy_image.shape[0], image.numpy_image.shape[1])
+    root = image.workflow_root_ancestor_metadata
+    origin = root.origin_coordinates
+    root_size = (origin.origin_height, origin.origin_width)
+    own_place = (origin.left_top_x, origin.left_top_y)
+    if row.detection_id == image.parent_metadata.parent_id:
+        # `dynamic_crop` gives the row of each crop in the crop's pixels, and names the crop after
+        # it, but leaves the place of the larger image beside it.
+        return 0, 0
+    if row.place is None or row.root_id != root.parent_id or row.root_size not in (None, root_size):
+        if row.size not in (None, size):
+            raise _refusal(row, size, "nothing says how the two belong together")
+        return 0, 0
+    if row.place == own_place and row.size in (None, size):
+        return 0, 0
+    place = row.place
+    if row.size == row.root_size and row.place != (0, 0):
+        # `detections_list_rollup` moves rows to the parent, of whose size it takes the root to be,
+        # and leaves the place of a crop beside them.
+        left, top = row.place_in_parent or row.place
+        place = (row.place[0] - left, row.place[1] - top)
+    shift = (place[0] - own_place[0], place[1] - own_place[1])
+    if shift != (0, 0) and not (
+        _fits(row.size, place, root_size) and _fits(size, own_place, root_size)
+    ):
+        raise _refusal(row, size, "one of them was resized after it was cut from the input image")
+    return shift
+
+
+def _fits(size: tuple[int, int] | None, place: tuple[int, int], root_size: tuple[int, int]) -> bool:
+    """Tell whether an image of this size can lie at this place of the root."""
+    return size is None or (
+        place[0] + size[1] <= root_size[1] and place[1] + size[0] <= root_size[0]
+    )
+
+
+def _refusal(row: _Row, size: tuple[int, int], reason: str) -> PromptError:
+    found_on = "an image" if row.size is None else f"an image of {row.size[1]}x{row.size[0]} pixels"
+    return PromptError(
+        f"box {row.index} was found on {found_on}, and this one has {size[1]}x{size[0]}; {reason}."
+        " Connect predictions that were made on this image, or on the input image that it was cut"
+        " from."
+    )
 
 
 def _moved(detections: sv.Detections, shift_xy: NDArray[Any]) -> sv.Detections:
@@ -100,7 +133,7 @@ def _moved(detections: sv.Detections, shift_xy: NDArray[Any]) -> sv.Detections:
     for name in POINT_COLUMNS:
         if name in moved.data:
             rows = [
-                np.asarray(points) + shift if len(points) else points
+                points if points is None or len(points) == 0 else np.asarray(points) + shift
                 for points, shift in zip(moved.data[name], shift_xy, strict=True)
             ]
             moved.data[name] = _as_column(rows, moved.data[name])

@@ -190,12 +190,150 @@ def test_boxes_that_say_nothing_are_taken_as_they_are(
     np.testing.assert_array_equal(result["own"].mask, [mask_of(70, 100, (10, 10, 20, 20))])
 
 
-def test_boxes_of_the_whole_input_are_so_wherever_they_say_to_be(fake_backend: FakeBackend) -> None:
-    # As `detections_list_rollup` gives them.
-    boxes = rows_of("image", (HEIGHT, WIDTH), root_parent_coordinates=np.array([[30, 20]]))
-    (result,) = run(given_boxes(), fake_backend, scene(HEIGHT, WIDTH), boxes=[boxes])
-    expected = mask_of(HEIGHT, WIDTH, (10, 10, 20, 20))
+def found(images: str) -> list[dict[str, Any]]:
+    """Return the step `found`: boxes that say where they come from, as a core detector's do."""
+    return [detect(images), segment(images=images, boxes=DETECTED, name="found")]
+
+
+def dynamic_crop(images: str) -> dict[str, Any]:
+    return {
+        "type": "roboflow_core/dynamic_crop@v1",
+        "name": "crop",
+        "images": images,
+        "predictions": "$steps.found.predictions",
+    }
+
+
+@pytest.mark.parametrize("images", [WHOLE, OUTER])
+def test_boxes_that_a_dynamic_crop_gives_are_applied_on_its_crops(
+    images: str, fake_backend: FakeBackend
+) -> None:
+    on_crops = segment(images="$steps.crop.crops", boxes="$steps.crop.predictions")
+    definition = workflow(CROPS[0], *found(images), dynamic_crop(images), on_crops)
+    (result,) = run(definition, fake_backend, scene(HEIGHT, WIDTH, BLOB, (40, 70, 52, 80)))
+    for rows, (left, top, right, bottom) in zip(
+        result["predictions"], [BLOB, (40, 70, 52, 80)], strict=True
+    ):
+        expected = mask_of(HEIGHT, WIDTH, (left, top, right - 1, bottom - 1))
+        np.testing.assert_array_equal(rows.mask, [expected])
+
+
+@pytest.mark.parametrize("images", [WHOLE, OUTER])
+def test_boxes_that_were_rolled_up_are_applied_on_their_image(
+    images: str, fake_backend: FakeBackend
+) -> None:
+    """The engine leaves the place of a crop beside rows in the pixels of its parent."""
+    rolled_up = {
+        "type": "roboflow_core/detections_list_rollup@v1",
+        "name": "rollup",
+        "parent_detection": "$steps.found.predictions",
+        "child_detections": "$steps.collapsed.output",
+    }
+    collapsed = {
+        "type": "roboflow_core/dimension_collapse@v1",
+        "name": "collapsed",
+        "data": "$steps.inner.predictions",
+    }
+    crops = "$steps.crop.crops"
+    definition = workflow(
+        CROPS[0],
+        *found(images),
+        dynamic_crop(images),
+        {**detect(crops), "name": "again"},
+        segment(images=crops, boxes="$steps.again.predictions", name="inner"),
+        collapsed,
+        rolled_up,
+        segment(images=images, boxes="$steps.rollup.rolled_up_detections"),
+    )
+    (result,) = run(definition, fake_backend, scene(HEIGHT, WIDTH, BLOB))
+    (mask,) = result["predictions"].mask
+    blob = mask_of(HEIGHT, WIDTH, BLOB)
+    assert not (mask & ~blob).any()
+    assert mask.sum() > 0.75 * blob.sum()
+
+
+def resized(images: str, width: int, height: int) -> dict[str, Any]:
+    return {
+        "type": "roboflow_core/image_preprocessing@v1",
+        "name": "resized",
+        "image": images,
+        "task_type": "resize",
+        "width": width,
+        "height": height,
+    }
+
+
+@pytest.mark.parametrize("size", [(WIDTH, HEIGHT), (200, 140), (50, 35)])
+def test_boxes_found_on_a_resized_crop_are_applied_on_it(
+    size: tuple[int, int], fake_backend: FakeBackend
+) -> None:
+    images = "$steps.resized.image"
+    definition = in_both_systems(
+        workflow(
+            CROPS[0],
+            resized(OUTER, *size),
+            *found(images),
+            segment(images=images, boxes="$steps.found.predictions"),
+            outputs={"predictions": "$steps.sam.predictions", "first": "$steps.found.predictions"},
+        )
+    )
+    definition["outputs"] = [
+        {**output, "coordinates_system": "own"} for output in definition["outputs"]
+    ]
+    (result,) = run(definition, fake_backend, scene(HEIGHT, WIDTH, BLOB))
+    left, top, right, bottom = result["first"].xyxy[0].astype(int)
+    expected = mask_of(size[1], size[0], (left, top, right, bottom))
     np.testing.assert_array_equal(result["predictions"].mask, [expected])
+
+
+def test_boxes_found_on_an_enlarged_crop_do_not_go_with_the_image(
+    fake_backend: FakeBackend,
+) -> None:
+    definition = workflow(
+        CROPS[0],
+        resized(OUTER, 200, 140),
+        *found("$steps.resized.image"),
+        segment(images=WHOLE, boxes="$steps.found.predictions"),
+    )
+    with pytest.raises(
+        RuntimeInputError, match=r"box 0 .* 200x140 .* was resized after it was cut"
+    ):
+        run(definition, fake_backend, scene(HEIGHT, WIDTH, BLOB))
+
+
+def test_rows_of_a_crop_that_comes_back_as_an_image_of_its_own(fake_backend: FakeBackend) -> None:
+    first = workflow(*CROPS[:1], *found(OUTER), outputs={"rows": "$steps.found.predictions"})
+    first["outputs"][0]["coordinates_system"] = "own"
+    photo = scene(HEIGHT, WIDTH, BLOB)
+    (answer,) = run(first, fake_backend, photo, serialize=True)
+    left, top, right, bottom = PLACES[OUTER]
+    cut_out = photo[top:bottom, left:right]
+    definition = workflow(
+        segment(boxes="$inputs.boxes"),
+        inputs=[batch_input("boxes", "rle_instance_segmentation_prediction")],
+    )
+    (result,) = run(definition, fake_backend, cut_out, boxes=[answer["rows"]])
+    x, y = BLOB[0] - left, BLOB[1] - top
+    expected = mask_of(70, 100, (x, y, x + 19, y + 14))
+    np.testing.assert_array_equal(result["predictions"].mask, [expected])
+
+
+def test_sizes_are_compared_as_numbers(fake_backend: FakeBackend) -> None:
+    boxes = rows_of("boxes", (HEIGHT, WIDTH))
+    boxes.data["image_dimensions"] = np.array([[str(HEIGHT), str(WIDTH)]])
+    (result,) = run(given_boxes(), fake_backend, scene(HEIGHT, WIDTH), boxes=[boxes])
+    assert result["predictions"].mask.any()
+
+
+def test_points_beside_boxes_with_ragged_keypoints(fake_backend: FakeBackend) -> None:
+    boxes = sv.Detections.merge([rows_of("image", (HEIGHT, WIDTH))] * 2)
+    boxes.xyxy += [30, 20, 30, 20]
+    boxes.data["keypoints_xy"] = np.empty(2, dtype=object)
+    boxes.data["keypoints_xy"][:] = [np.array([[41.0, 31]]), np.array([[1.0, 2], [3, 4]])]
+    definition = given_boxes(OUTER)
+    definition["steps"][-1]["points"] = [[5, 5]]
+    (result,) = run(definition, fake_backend, scene(HEIGHT, WIDTH), boxes=[boxes])
+    assert [len(row) for row in result["predictions"].data["keypoints_xy"]] == [1, 2, 0]
 
 
 def test_boxes_of_crops_do_not_connect_to_the_image(fake_backend: FakeBackend) -> None:

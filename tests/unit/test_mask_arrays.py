@@ -71,6 +71,12 @@ def test_supervision_takes_compact_masks_for_its_own() -> None:
         np.s_[[4, 0], 1:],
         np.s_[:0, 1:4, 2:],
         np.s_[5:, -3:],
+        np.s_[..., 0],
+        np.s_[[0, 1], [2, 4]],
+        np.s_[np.zeros(len(MASKS), dtype=bool), 1:3],
+        np.s_[:, [1, 2]],
+        np.s_[None],
+        np.s_[...],
     ],
     ids=str,
 )
