@@ -22,6 +22,8 @@ from supervision.config import ORIENTED_BOX_COORDINATES
 
 from sam2_block.errors import PromptError
 
+_RESIZED = "one of them was resized after it was cut from the input image"
+
 # Columns with a point or several in each row, `(..., 2)`, in the same pixels as `xyxy`.
 POINT_COLUMNS = (KEYPOINTS_XY_KEY_IN_SV_DETECTIONS, ORIENTED_BOX_COORDINATES)
 
@@ -90,12 +92,18 @@ def _shift_xy(row: _Row, image: WorkflowImageData) -> tuple[int, int]:
         # `dynamic_crop` gives the row of each crop in the crop's pixels, and names the crop after
         # it, but leaves the place of the larger image beside it.
         return 0, 0
-    if row.place is None or row.root_id != root.parent_id or row.root_size not in (None, root_size):
-        if row.size not in (None, size):
+    same_size = row.size in (None, size)
+    if row.place is None or row.root_id != root.parent_id:
+        if not same_size:
             raise _refusal(row, size, "nothing says how the two belong together")
         return 0, 0
-    if row.place == own_place and row.size in (None, size):
-        return 0, 0
+    same_root_size = row.root_size in (None, root_size)
+    if row.place == own_place and (same_size or not same_root_size):
+        return 0, 0  # the same image, or what a resize or a warp made of the input
+    if not same_root_size:
+        if not same_size:
+            raise _refusal(row, size, _RESIZED)
+        return 0, 0  # another input of the same name: rows that come back with a request
     place = row.place
     if row.size == row.root_size and row.place != (0, 0):
         # `detections_list_rollup` moves rows to the parent, of whose size it takes the root to be,
@@ -106,7 +114,7 @@ def _shift_xy(row: _Row, image: WorkflowImageData) -> tuple[int, int]:
     if shift != (0, 0) and not (
         _fits(row.size, place, root_size) and _fits(size, own_place, root_size)
     ):
-        raise _refusal(row, size, "one of them was resized after it was cut from the input image")
+        raise _refusal(row, size, _RESIZED)
     return shift
 
 

@@ -286,6 +286,20 @@ def test_boxes_found_on_a_resized_crop_are_applied_on_it(
     np.testing.assert_array_equal(result["predictions"].mask, [expected])
 
 
+def test_boxes_are_taken_as_they_are_where_their_image_was_resized_or_warped(
+    fake_backend: FakeBackend,
+) -> None:
+    images = "$steps.resized.image"
+    definition = workflow(
+        resized(WHOLE, 100, 80),
+        *found(WHOLE),
+        segment(images=images, boxes="$steps.found.predictions"),
+    )
+    (result,) = run(definition, fake_backend, scene(HEIGHT, WIDTH, BLOB))
+    expected = mask_of(80, 100, (BLOB[0], BLOB[1], BLOB[2] - 1, BLOB[3] - 1))
+    np.testing.assert_array_equal(result["predictions"].mask, [expected])
+
+
 def test_boxes_found_on_an_enlarged_crop_do_not_go_with_the_image(
     fake_backend: FakeBackend,
 ) -> None:

@@ -80,3 +80,53 @@ def test_the_operator_decides_what_is_large(fake_backend: FakeBackend) -> None:
         settings = {"dense_mask_bytes": dense_bytes}
         (result,) = run(definition, fake_backend, image, settings=settings)
         assert isinstance(result[kind.__name__].mask, kind)
+
+
+CROP = {
+    "type": "roboflow_core/dynamic_crop@v1",
+    "name": "crop",
+    "images": "$inputs.image",
+}
+FILTER = {
+    "type": "roboflow_core/per_class_confidence_filter@v1",
+    "name": "between",
+    "predictions": "$steps.sam.predictions",
+    "class_thresholds": {},
+}
+COMBINE = {
+    "type": "roboflow_core/detections_combine@v1",
+    "name": "between",
+    "prediction_one": "$steps.sam.predictions",
+    "prediction_two": "$steps.sam.predictions",
+}
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        pytest.param(FILTER, id="filter"),
+        pytest.param(
+            COMBINE,
+            id="merge",
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="supervision merges compact masks into its own class, which has no slices",
+            ),
+        ),
+    ],
+)
+def test_compact_masks_are_cropped_behind_another_block(
+    between: dict, fake_backend: FakeBackend
+) -> None:
+    crop = {**CROP, "predictions": "$steps.between.predictions"}
+    definition = workflow(
+        segment(points=[[[10, 10]], [[40, 30]]]),
+        between,
+        crop,
+        outputs={"predictions": "$steps.crop.predictions"},
+    )
+    definition["outputs"][0]["coordinates_system"] = "own"
+    image = np.zeros((60, 80, 3), dtype=np.uint8)
+    settings = {"dense_mask_bytes": 0}
+    (result,) = run(definition, fake_backend, image, settings=settings)
+    assert all(rows.mask.all() for rows in result["predictions"])

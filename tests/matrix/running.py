@@ -10,8 +10,14 @@ from typing import Any
 
 import numpy as np
 import supervision as sv
+from roboflow_workflows.core_steps.common.utils import attach_parents_coordinates_to_sv_detections
 from roboflow_workflows.execution_engine.core import ExecutionEngine
-from roboflow_workflows.execution_engine.entities.base import VideoMetadata
+from roboflow_workflows.execution_engine.entities.base import (
+    ImageParentMetadata,
+    OriginCoordinatesSystem,
+    VideoMetadata,
+    WorkflowImageData,
+)
 from roboflow_workflows.utils.in_memory_cache import InMemoryWorkflowsCache
 from supervision.detection.compact_mask import CompactMask
 
@@ -143,6 +149,19 @@ def compile_(
     )
 
 
+def _placed(detections: sv.Detections, index: int) -> sv.Detections:
+    """Say where the rows were found, as every detector of the engine does."""
+    height, width = detections.metadata["image_dimensions"]
+    origin = OriginCoordinatesSystem(0, 0, width, height)
+    image = WorkflowImageData(
+        # As the engine names the images of its input.
+        parent_metadata=ImageParentMetadata(f"image.[{index}]", origin),
+        numpy_image=np.zeros((height, width, 3), np.uint8),
+    )
+    detections.data["image_dimensions"] = np.array([[height, width]] * len(detections))
+    return attach_parents_coordinates_to_sv_detections(detections, image)
+
+
 def inputs_of(
     definition: dict[str, Any], pictures: Sequence[Picture], frame: int
 ) -> dict[str, Any]:
@@ -161,8 +180,8 @@ def inputs_of(
             {"type": "numpy_object", "value": picture.image.copy(), "video_metadata": video}
             for picture, video in zip(pictures, videos, strict=True)
         ],
-        "boxes": [picture.detections() for picture in pictures],
-        "keypoints": [picture.keypoints() for picture in pictures],
+        "boxes": [_placed(picture.detections(), i) for i, picture in enumerate(pictures)],
+        "keypoints": [_placed(picture.keypoints(), i) for i, picture in enumerate(pictures)],
         "video_metadata": videos,
         "model_output": [MODEL_OUTPUT] * len(pictures),
         "classification": [_classification(picture) for picture in pictures],
