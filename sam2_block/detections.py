@@ -114,9 +114,14 @@ def _column(values: Any) -> NDArray[Any]:
     try:
         return np.array(values)
     except ValueError:
-        column = np.empty(len(values), dtype=object)
-        column[:] = values
-        return column
+        return object_column(values)
+
+
+def object_column(values: Sequence[Any]) -> NDArray[Any]:
+    """Return a column that holds values as they are, `(N,)`, whatever their shapes."""
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
 
 
 def _extended(column: NDArray[Any], rows: int, fill: Any = None) -> NDArray[Any]:

@@ -20,6 +20,7 @@ from roboflow_workflows.execution_engine.constants import (
 from roboflow_workflows.execution_engine.entities.base import WorkflowImageData
 from supervision.config import ORIENTED_BOX_COORDINATES
 
+from sam2_block.detections import object_column
 from sam2_block.errors import PromptError
 
 _RESIZED = "one of them was resized after it was cut from the input image"
@@ -144,13 +145,6 @@ def _moved(detections: sv.Detections, shift_xy: NDArray[Any]) -> sv.Detections:
                 points if points is None or len(points) == 0 else np.asarray(points) + shift
                 for points, shift in zip(moved.data[name], shift_xy, strict=True)
             ]
-            moved.data[name] = _as_column(rows, moved.data[name])
+            ragged = np.asarray(moved.data[name]).dtype == object
+            moved.data[name] = object_column(rows) if ragged else np.array(rows)
     return moved
-
-
-def _as_column(rows: list[Any], like: Any) -> NDArray[Any]:
-    if np.asarray(like).dtype != object:
-        return np.array(rows)
-    column = np.empty(len(rows), dtype=object)
-    column[:] = rows
-    return column

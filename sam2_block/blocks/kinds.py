@@ -11,7 +11,7 @@ from roboflow_workflows.core_steps.common.serializers import serialise_rle_sv_de
 from roboflow_workflows.execution_engine.entities.types import Kind
 
 from sam2_block import PREDICTIONS_KIND_NAME
-from sam2_block.detections import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE
+from sam2_block.detections import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE, object_column
 from sam2_block.mask_arrays import cropped_masks
 
 _DOCS = """
@@ -62,7 +62,5 @@ def serialise_predictions(predictions: Any) -> dict[str, Any]:
 
 def rle_column(rows: sv.Detections) -> np.ndarray[Any, Any]:
     """Return the masks as a column of compressed COCO RLE, on the masks' own grid."""
-    column = np.empty(len(rows), dtype=object)
     _, height, width = rows.mask.shape
-    column[:] = [mask.coco_rle((height, width)) for mask in cropped_masks(rows.mask)]
-    return column
+    return object_column([mask.coco_rle((height, width)) for mask in cropped_masks(rows.mask)])

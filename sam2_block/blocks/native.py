@@ -43,6 +43,7 @@ from sam2_block.detections import (
     PROMPT_DETECTION_ID,
     SAM2_SCORE,
     UNTRACKED,
+    object_column,
 )
 from sam2_block.errors import PromptError
 
@@ -96,7 +97,7 @@ def prompt_detections(boxes: Any) -> sv.Detections | None:
     tracks = [entry.get(TRACKER_ID_KEY) for entry in entries]
     origin = {key: image_metadata[key] for key in _ORIGIN if image_metadata.get(key) is not None}
     points = {
-        key: _objects([[] if entry.get(key) is None else entry[key] for entry in entries])
+        key: object_column([[] if entry.get(key) is None else entry[key] for entry in entries])
         for key in POINT_COLUMNS
         if any(key in entry for entry in entries)
     }
@@ -110,7 +111,7 @@ def prompt_detections(boxes: Any) -> sv.Detections | None:
             DETECTION_ID: np.array(
                 [str(entry.get(DETECTION_ID) or uuid.uuid4()) for entry in entries], dtype=np.str_
             ),
-            _ENTRY: _objects(entries),
+            _ENTRY: object_column(entries),
             **{key: np.array([value] * count) for key, value in origin.items()},
             **points,
         },
@@ -215,12 +216,6 @@ def _tracker_ids(tracks: list[int | None]) -> NDArray[np.int64] | None:
     return np.array(
         [UNTRACKED if track is None else int(track) for track in tracks], dtype=np.int64
     )
-
-
-def _objects(values: list[Any]) -> NDArray[Any]:
-    column = np.empty(len(values), dtype=object)
-    column[:] = values
-    return column
 
 
 def _on_cpu(values: torch.Tensor, dtype: torch.dtype) -> NDArray[Any]:
