@@ -17,6 +17,7 @@ from tests.engine.workflows import (
     decoded,
     detect,
     mask_of,
+    rows_where,
     run,
     scene,
     segment,
@@ -49,28 +50,13 @@ def test_mask_visualization_paints_the_masks() -> None:
     np.testing.assert_array_equal(painted, np.any(masks, axis=0))
 
 
-def smaller_than(area: int) -> dict[str, Any]:
-    """Return an operation of the core filter."""
-    statement = {
-        "type": "BinaryStatement",
-        "left_operand": {
-            "type": "DynamicOperand",
-            "operations": [{"type": "ExtractDetectionProperty", "property_name": "size"}],
-        },
-        "comparator": {"type": "(Number) <"},
-        "right_operand": {"type": "StaticOperand", "value": area},
-    }
-    group = {"type": "StatementGroup", "statements": [statement]}
-    return {"type": "DetectionsFilter", "filter_operation": group}
-
-
 def test_filter_keeps_rows_with_their_masks() -> None:
     definition = after(
         {
             "type": "roboflow_core/detections_filter@v1",
             "name": "after",
             "predictions": "$steps.sam.predictions",
-            "operations": [smaller_than(500)],
+            "operations": [rows_where("size", "(Number) <", 500)],
         },
         "predictions",
     )

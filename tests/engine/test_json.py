@@ -15,6 +15,7 @@ from sam2_block.backends.fake import FakeBackend
 from sam2_block.blocks.kinds import serialise_predictions
 from sam2_block.detections import RLE_MASK
 from tests.engine.workflows import (
+    CENTRE_CROP,
     DETECTED,
     HEIGHT,
     MASKS,
@@ -24,6 +25,7 @@ from tests.engine.workflows import (
     batch_input,
     decoded,
     detect,
+    in_coordinates,
     run,
     scene,
     segment,
@@ -31,15 +33,6 @@ from tests.engine.workflows import (
 )
 
 A, B = (10, 8, 30, 20), (40, 25, 60, 44)
-CENTRE_CROP = {
-    "type": "roboflow_core/absolute_static_crop@v1",
-    "name": "crop",
-    "images": "$inputs.image",
-    "x_center": WIDTH,
-    "y_center": HEIGHT,
-    "width": WIDTH,
-    "height": HEIGHT,
-}
 
 
 def through_json(predictions: Any) -> sv.Detections:
@@ -67,9 +60,8 @@ def test_json_of_an_empty_answer_knows_the_size(
     crops: list, coordinates_system: str, fake_backend: FakeBackend
 ) -> None:
     image = "$steps.crop.crops" if crops else "$inputs.image"
-    definition = workflow(*crops, detect(image), segment(images=image, boxes=DETECTED))
-    for output in definition["outputs"]:
-        output["coordinates_system"] = coordinates_system
+    steps = [*crops, detect(image), segment(images=image, boxes=DETECTED)]
+    definition = in_coordinates(workflow(*steps), coordinates_system)
     whole = scene(2 * HEIGHT, 2 * WIDTH)
     (answer,) = run(definition, fake_backend, whole, serialize=True)
     scale = 1 if crops and coordinates_system == "own" else 2
@@ -110,9 +102,7 @@ IN_CROP = np.s_[HEIGHT // 2 : HEIGHT // 2 + HEIGHT, WIDTH // 2 : WIDTH // 2 + WI
 @pytest.mark.parametrize("coordinates_system", ["own", "parent"])
 def test_json_on_a_crop_keeps_every_mask_exactly(coordinates_system: str) -> None:
     on_crop = segment(images="$steps.crop.crops", points=ONE_OBJECT_A_MASK)
-    definition = workflow(CENTRE_CROP, on_crop)
-    for output in definition["outputs"]:
-        output["coordinates_system"] = coordinates_system
+    definition = in_coordinates(workflow(CENTRE_CROP, on_crop), coordinates_system)
     image = scene(2 * HEIGHT, 2 * WIDTH)
     (answer,) = run(definition, ShapesBackend(*MASKS.values()), image, serialize=True)
     expected = np.array(list(MASKS.values()))

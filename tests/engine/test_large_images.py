@@ -11,7 +11,7 @@ import supervision as sv
 from supervision.detection.compact_mask import CompactMask
 
 from sam2_block.backends.fake import FakeBackend
-from tests.engine.workflows import batch_input, decoded, run, segment, workflow
+from tests.engine.workflows import batch_input, decoded, in_coordinates, run, segment, workflow
 
 HEIGHT, WIDTH, COUNT = 2160, 3840, 300
 VISUALIZATION = {
@@ -37,9 +37,7 @@ def definition() -> dict:
         outputs={"predictions": "$steps.sam.predictions", "painted": "$steps.painted.image"},
     )
     # In coordinates of the root the engine makes a dense array of its own.
-    for output in definition["outputs"]:
-        output["coordinates_system"] = "own"
-    return definition
+    return in_coordinates(definition, "own")
 
 
 def test_300_objects_on_a_4k_image_take_no_dense_array(
@@ -73,8 +71,7 @@ def test_json_of_compact_masks(definition: dict, fake_backend: FakeBackend) -> N
 
 def test_the_operator_decides_what_is_large(fake_backend: FakeBackend) -> None:
     image = np.zeros((60, 80, 3), dtype=np.uint8)
-    definition = workflow(segment(points=[[[10, 10]], [[20, 20]]]))
-    definition["outputs"][0]["coordinates_system"] = "own"
+    definition = in_coordinates(workflow(segment(points=[[[10, 10]], [[20, 20]]])), "own")
     for dense_bytes, kind in ((2 * 60 * 80, np.ndarray), (2 * 60 * 80 - 1, CompactMask)):
         definition["outputs"][0]["name"] = kind.__name__  # else the engine takes the first one's
         settings = {"dense_mask_bytes": dense_bytes}
@@ -125,8 +122,8 @@ def test_compact_masks_are_cropped_behind_another_block(
         crop,
         outputs={"predictions": "$steps.crop.predictions"},
     )
-    definition["outputs"][0]["coordinates_system"] = "own"
     image = np.zeros((60, 80, 3), dtype=np.uint8)
     settings = {"dense_mask_bytes": 0}
-    (result,) = run(definition, fake_backend, image, settings=settings)
+    own = in_coordinates(definition, "own")
+    (result,) = run(own, fake_backend, image, settings=settings)
     assert all(rows.mask.all() for rows in result["predictions"])

@@ -91,6 +91,33 @@ def workflow(
     }
 
 
+def in_coordinates(definition: dict[str, Any], system: str) -> dict[str, Any]:
+    """Ask for all outputs in coordinates of the image itself (`own`) or of the root (`parent`)."""
+    outputs = [{**output, "coordinates_system": system} for output in definition["outputs"]]
+    return {**definition, "outputs": outputs}
+
+
+def in_both_systems(definition: dict[str, Any]) -> dict[str, Any]:
+    """Add the first output once more, as `own`, in coordinates of the image itself."""
+    own = {**definition["outputs"][0], "name": "own", "coordinates_system": "own"}
+    return {**definition, "outputs": [*definition["outputs"], own]}
+
+
+def rows_where(property_name: str, comparator: str, value: Any) -> dict[str, Any]:
+    """Return an operation of the core filter: keep the rows whose property compares so."""
+    statement = {
+        "type": "BinaryStatement",
+        "left_operand": {
+            "type": "DynamicOperand",
+            "operations": [{"type": "ExtractDetectionProperty", "property_name": property_name}],
+        },
+        "comparator": {"type": comparator},
+        "right_operand": {"type": "StaticOperand", "value": value},
+    }
+    group = {"type": "StatementGroup", "statements": [statement]}
+    return {"type": "DetectionsFilter", "filter_operation": group}
+
+
 def batch_input(name: str, kind: str) -> dict[str, Any]:
     """Declare an input with one value an image."""
     return {"type": "WorkflowBatchInput", "name": name, "kind": [kind]}
@@ -154,6 +181,17 @@ def mask_of(height: int, width: int, *boxes: tuple[int, int, int, int]) -> np.nd
 # --- masks that a careless serialiser damages ---
 
 HEIGHT, WIDTH = 60, 80
+
+# The middle of an image of twice the size.
+CENTRE_CROP = {
+    "type": "roboflow_core/absolute_static_crop@v1",
+    "name": "crop",
+    "images": "$inputs.image",
+    "x_center": WIDTH,
+    "y_center": HEIGHT,
+    "width": WIDTH,
+    "height": HEIGHT,
+}
 
 
 def with_hole() -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from roboflow_workflows.execution_engine.entities.base import VideoMetadata
 
 from sam2_block.backends.fake import FakeBackend
-from tests.engine.test_downstream import after, smaller_than
+from tests.engine.test_downstream import after
 from tests.engine.workflows import (
     DETECTED,
     HEIGHT,
@@ -21,6 +21,7 @@ from tests.engine.workflows import (
     batch_input,
     detect,
     mask_of,
+    rows_where,
     run,
     scene,
     segment,
@@ -32,21 +33,6 @@ A, B = (10, 8, 30, 20), (40, 25, 60, 44)
 SEGMENTED = "$steps.sam.predictions"
 BOXES = batch_input("boxes", "object_detection_prediction")
 WHITE = np.full((HEIGHT, WIDTH, 3), 255, dtype=np.uint8)
-
-
-def only_class(name: str) -> dict[str, Any]:
-    """Return an operation of the core filter."""
-    statement = {
-        "type": "BinaryStatement",
-        "left_operand": {
-            "type": "DynamicOperand",
-            "operations": [{"type": "ExtractDetectionProperty", "property_name": "class_name"}],
-        },
-        "comparator": {"type": "=="},
-        "right_operand": {"type": "StaticOperand", "value": name},
-    }
-    group = {"type": "StatementGroup", "statements": [statement]}
-    return {"type": "DetectionsFilter", "filter_operation": group}
 
 
 def keep(operation: dict[str, Any], predictions: str, name: str = "after") -> dict[str, Any]:
@@ -91,7 +77,7 @@ def frames(image: np.ndarray, count: int) -> list[dict[str, Any]]:
 
 def test_filter_before(fake_backend: FakeBackend) -> None:
     definition = workflow(
-        keep(only_class("token"), "$inputs.boxes", "filter"),
+        keep(rows_where("class_name", "==", "token"), "$inputs.boxes", "filter"),
         segment(boxes="$steps.filter.predictions"),
         inputs=[BOXES],
     )
@@ -157,7 +143,7 @@ def test_mask_visualization_paints_the_masks(form: str) -> None:
 
 
 def test_filter_keeps_rows_with_their_masks() -> None:
-    definition = after(keep(smaller_than(500), SEGMENTED), "predictions")
+    definition = after(keep(rows_where("size", "(Number) <", 500), SEGMENTED), "predictions")
     (result,) = run(definition, ShapesBackend(*MASKS.values()), scene(HEIGHT, WIDTH))
     expected = [MASKS["empty"], MASKS["one pixel"], MASKS["touching corners only"]]
     np.testing.assert_array_equal(masks(result["out"]), expected)
@@ -166,7 +152,7 @@ def test_filter_keeps_rows_with_their_masks() -> None:
 def test_filter_tells_points_from_boxes_of_the_same_class_id(fake_backend: FakeBackend) -> None:
     definition = workflow(
         segment(boxes="$inputs.boxes", points=[[50, 40]]),
-        keep(only_class("foreground"), SEGMENTED),
+        keep(rows_where("class_name", "==", "foreground"), SEGMENTED),
         inputs=[BOXES],
         outputs={"out": "$steps.after.predictions"},
     )

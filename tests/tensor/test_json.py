@@ -13,12 +13,14 @@ from roboflow_workflows.core_steps.common.deserializers_tensor import (
 
 from sam2_block.backends.fake import FakeBackend
 from tests.engine.workflows import (
+    CENTRE_CROP,
     HEIGHT,
     MASKS,
     ONE_OBJECT_A_MASK,
     WIDTH,
     ShapesBackend,
     batch_input,
+    in_coordinates,
     run,
     scene,
     segment,
@@ -26,28 +28,12 @@ from tests.engine.workflows import (
 )
 from tests.tensor.native import column, detections, masks
 
-# The middle of an image of twice the size.
-CENTRE_CROP = {
-    "type": "roboflow_core/absolute_static_crop@v1",
-    "name": "crop",
-    "images": "$inputs.image",
-    "x_center": WIDTH,
-    "y_center": HEIGHT,
-    "width": WIDTH,
-    "height": HEIGHT,
-}
 ON_CROP = segment(images="$steps.crop.crops", points=ONE_OBJECT_A_MASK)
 
 
 def through_json(predictions: Any) -> Any:
     text = json.dumps(predictions, allow_nan=False)
     return deserialize_rle_detections_kind("predictions", json.loads(text))
-
-
-def with_own_coordinates(definition: dict[str, Any], system: str) -> dict[str, Any]:
-    for output in definition["outputs"]:
-        output["coordinates_system"] = system
-    return definition
 
 
 def test_json_keeps_every_mask_exactly() -> None:
@@ -65,7 +51,7 @@ def test_json_keeps_every_mask_exactly() -> None:
 
 @pytest.mark.parametrize("system", ["own", "parent"])
 def test_json_keeps_every_mask_of_a_crop(system: str) -> None:
-    definition = with_own_coordinates(workflow(CENTRE_CROP, ON_CROP), system)
+    definition = in_coordinates(workflow(CENTRE_CROP, ON_CROP), system)
     whole = scene(2 * HEIGHT, 2 * WIDTH)
     (answer,) = run(definition, ShapesBackend(*MASKS.values()), whole, serialize=True)
     came_back = masks(through_json(answer["predictions"]))
@@ -81,7 +67,7 @@ def test_json_keeps_every_mask_of_a_crop(system: str) -> None:
 def test_json_of_an_empty_answer_knows_the_size(system: str, fake_backend: FakeBackend) -> None:
     step = segment(images="$steps.crop.crops", boxes="$inputs.boxes")
     boxes = batch_input("boxes", "object_detection_prediction")
-    definition = with_own_coordinates(workflow(CENTRE_CROP, step, inputs=[boxes]), system)
+    definition = in_coordinates(workflow(CENTRE_CROP, step, inputs=[boxes]), system)
     image = scene(2 * HEIGHT, 2 * WIDTH)
     (answer,) = run(definition, fake_backend, image, boxes=[detections()], serialize=True)
     scale = 1 if system == "own" else 2
