@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sam2_block.backends.local import backend as backend_module
-from sam2_block.backends.local import decoder
 from sam2_block.backends.local.backend import LocalBackend
+from sam2_block.backends.local.lean.network import LeanNetwork
 from sam2_block.errors import ModelError
 from sam2_block.prompts import Prompt
 from sam2_block.settings import Settings
@@ -23,9 +23,9 @@ def test_a_score_that_is_not_finite_is_an_error_and_no_missing_row(
     score: float, coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = np.zeros((1, 8, 8), np.float32), np.array([score], np.float32)
-    monkeypatch.setattr(decoder._Decoder, "__call__", lambda *_: answer)
+    monkeypatch.setattr(LeanNetwork, "decode", lambda *_: answer)
     with pytest.raises(ModelError, match=r"not a finite number, in fp32 on cpu.*PRECISION=fp32"):
-        LocalBackend(Settings(device="cpu")).predict(
+        LocalBackend(Settings(device="cpu", precision="fp32")).predict(
             coins, BOX, version="demo", multimask_output=True
         )
 

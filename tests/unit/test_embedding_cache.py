@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from sam2_block.backends.local.embedding_cache import EmbeddingCache
-from sam2_block.backends.local.encoder import Embedding
+from sam2_block.backends.local.meta_network import MetaEmbedding
 from sam2_block.images import content_key
 
 PATIENCE_S = 30.0
 
 
-def embedding(nbytes: int) -> Embedding:
+def embedding(nbytes: int) -> MetaEmbedding:
     """Make one whose three tensors take `nbytes` together."""
     tensor, rest = torch.zeros(1, dtype=torch.uint8), torch.zeros(nbytes - 2, dtype=torch.uint8)
-    made = Embedding(rest, (tensor, tensor))
+    made = MetaEmbedding(rest, (tensor, tensor))
     assert made.nbytes == nbytes
     return made
 
@@ -30,8 +30,8 @@ class Encoder:
         self.cache, self.nbytes = cache, nbytes
         self.made: list[str] = []
 
-    def get(self, key: str, nbytes: int | None = None) -> Embedding:
-        def make() -> Embedding:
+    def get(self, key: str, nbytes: int | None = None) -> MetaEmbedding:
+        def make() -> MetaEmbedding:
             self.made.append(key)
             return embedding(nbytes or self.nbytes)
 
@@ -40,7 +40,7 @@ class Encoder:
 
 def test_bytes_are_those_of_all_tensors_in_their_type() -> None:
     half = torch.zeros((1, 2, 3), dtype=torch.float16)
-    assert Embedding(half, (half, torch.zeros(5, dtype=torch.float32))).nbytes == 12 + 12 + 20
+    assert MetaEmbedding(half, (half, torch.zeros(5, dtype=torch.float32))).nbytes == 12 + 12 + 20
 
 
 def test_second_request_gets_the_same_object() -> None:
@@ -117,7 +117,7 @@ def test_clear_forgets() -> None:
 def test_failure_is_not_kept() -> None:
     cache = EmbeddingCache(100)
 
-    def fail() -> Embedding:
+    def fail() -> MetaEmbedding:
         raise MemoryError("out of memory")
 
     with pytest.raises(MemoryError, match="out of memory"):
@@ -130,11 +130,11 @@ def test_failure_is_not_kept() -> None:
 def test_threads_that_ask_for_one_image_encode_it_once() -> None:
     cache, made, together = EmbeddingCache(100), [], threading.Barrier(8)
 
-    def make() -> Embedding:
+    def make() -> MetaEmbedding:
         made.append(1)
         return embedding(10)
 
-    def ask(_: int) -> Embedding:
+    def ask(_: int) -> MetaEmbedding:
         together.wait(PATIENCE_S)
         return cache.get_or_make("a", make)
 
@@ -152,7 +152,7 @@ def test_embedding_that_lands_between_look_and_flight_is_taken(
     cache, of_another_thread = EmbeddingCache(100), embedding(10)
     run = cache._flights.run
 
-    def land_first(key: object, fill: Callable[[], Embedding]) -> Embedding:
+    def land_first(key: object, fill: Callable[[], MetaEmbedding]) -> MetaEmbedding:
         monkeypatch.undo()
         cache.get_or_make(key, lambda: of_another_thread)
         return run(key, fill)

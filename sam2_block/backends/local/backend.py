@@ -10,8 +10,9 @@ import torch
 
 from sam2_block.backends.local.decoder import decode
 from sam2_block.backends.local.embedding_cache import EmbeddingCache
-from sam2_block.backends.local.encoder import Embedding, encode
+from sam2_block.backends.local.encoder import encode
 from sam2_block.backends.local.model_registry import MODELS, LoadedModel
+from sam2_block.backends.local.network import Embedding
 from sam2_block.backends.local.upsample import LowResMask
 from sam2_block.errors import ModelError
 from sam2_block.images import Image, content_key
@@ -39,7 +40,7 @@ class LocalBackend:
         loaded = MODELS.get(version, self.settings)
         with _memory_errors_of(loaded):
             return decode(
-                loaded.model,
+                loaded.network,
                 loaded.compute,
                 self._embedding(loaded, image),
                 prompts,
@@ -56,7 +57,7 @@ class LocalBackend:
     def _embedding(self, loaded: LoadedModel, image: Image) -> Embedding:
         return self.embeddings.get_or_make(
             (loaded.key, content_key(image)),
-            lambda: encode(loaded.model, loaded.compute, image),
+            lambda: encode(loaded.network, loaded.compute, image),
         )
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
 from sam2_block.backends.local.devices import Compute
-from sam2_block.backends.local.encoder import Embedding
-from sam2_block.backends.local.lean_decoder import ImageSide, LeanDecoder
+from sam2_block.backends.local.network import Embedding, Network
 from sam2_block.backends.local.upsample import LowResMask
 from sam2_block.errors import ModelError
 from sam2_block.prompts import Prompt
@@ -21,20 +19,12 @@ _NEGATIVE, _POSITIVE, _TOP_LEFT, _BOTTOM_RIGHT = 0, 1, 2, 3
 
 # Bytes that the prompts decoded together may take. On a CPU a few prompts fill the caches, and
 # more of them only wait for memory; a GPU wants many.
-_CPU_BATCH_BYTES = 192 * 1024**2
+_CPU_BATCH_BYTES = 96 * 1024**2
 _GPU_BATCH_BYTES = 2 * 1024**3
-
-# A prompt repeats the image's features through both transformer layers and the upscaling. This
-# many times the bytes of the embedding was seen at the peak (`tools/measure_memory.py`).
-_PROMPT_OVER_EMBEDDING = 5
-
-# For each token of a prompt and each pixel of the embedding: the logits of eight heads and what is
-# made of them.
-_TOKEN_BYTES = 8 * 4 * 3
 
 
 def decode(
-    model: Any,
+    network: Network,
     compute: Compute,
     embedding: Embedding,
     prompts: Sequence[Prompt],
@@ -48,8 +38,8 @@ def decode(
     resolution: the other two are never brought to the size of the image.
 
     Args:
-        model: A `SAM2Base` on the device of `compute`.
-        compute: Device and precision.
+        network: What computes.
+        compute: The device and the precision that it computes in.
         embedding: The encoded image.
         prompts: At least one prompt.
         image_hw: Height and width of the image.
@@ -60,12 +50,11 @@ def decode(
     """
     answers: list[LowResMask | None] = [None] * len(prompts)
     with torch.inference_mode():
-        decode_batch = _Decoder(model, compute, embedding, multimask_output)
-        for batch in _batches(prompts, lambda tokens: _batch_size(embedding, compute, tokens)):
+        for batch in _batches(prompts, lambda tokens: _batch_size(network, compute, tokens)):
             tokens = _tokens(
-                [prompts[i] for i in batch], image_hw, model.image_size, compute.device
+                [prompts[i] for i in batch], image_hw, network.image_size, compute.device
             )
-            logits, scores = decode_batch(tokens)
+            logits, scores = network.decode(embedding, tokens, multimask_output)
             if not np.isfinite(scores).all():
                 raise ModelError(
                     f"SAM 2 gave a score that is not a finite number, in {compute.precision} on"
@@ -76,12 +65,10 @@ def decode(
     return [answer for answer in answers if answer is not None]
 
 
-def _batch_size(embedding: Embedding, compute: Compute, tokens: int) -> int:
+def _batch_size(network: Network, compute: Compute, tokens: int) -> int:
     """Return how many prompts of so many tokens are decoded together."""
-    on_cpu = compute.device.type == "cpu"
-    pixels = embedding.image.shape[-2] * embedding.image.shape[-1]
-    prompt_bytes = embedding.nbytes * _PROMPT_OVER_EMBEDDING + pixels * tokens * _TOKEN_BYTES
-    return max(1, (_CPU_BATCH_BYTES if on_cpu else _GPU_BATCH_BYTES) // prompt_bytes)
+    budget = _CPU_BATCH_BYTES if compute.device.type == "cpu" else _GPU_BATCH_BYTES
+    return max(1, budget // network.prompt_bytes(tokens))
 
 
 def _batches(prompts: Sequence[Prompt], batch_size: Callable[[int], int]) -> Iterator[list[int]]:
@@ -122,53 +109,3 @@ def _tokens(
     scale = torch.tensor([width, height], dtype=torch.float32, device=device)
     points = torch.tensor(coordinates, dtype=torch.float32, device=device) / scale * side
     return points, torch.tensor(labels, dtype=torch.int32, device=device)
-
-
-class _Decoder:
-    """Decodes batches of prompts on one image, by Meta's decoder or the lean one."""
-
-    def __init__(
-        self, model: Any, compute: Compute, embedding: Embedding, multimask_output: bool
-    ) -> None:
-        self._model = model
-        self._compute = compute
-        self._embedding = embedding
-        self._multimask_output = multimask_output
-        with compute.full_precision():
-            self._image_pe = model.sam_prompt_encoder.get_dense_pe()  # the same for every prompt
-        self._lean: tuple[LeanDecoder, ImageSide] | None = None
-        if compute.device.type == "cpu" and compute.precision == "fp32":
-            lean = LeanDecoder(model)
-            no_mask = model.sam_prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-            with compute.full_precision():
-                side = lean.image_side(embedding.image, embedding.high_res, self._image_pe, no_mask)
-            self._lean = (lean, side)
-
-    def __call__(
-        self, tokens: tuple[torch.Tensor, torch.Tensor]
-    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Return logits `(B, s, s)` and scores `(B,)`, single precision, on the CPU."""
-        with self._compute.full_precision():
-            # Half precision would move a prompt by up to a pixel of the encoder's square.
-            sparse, dense = self._model.sam_prompt_encoder(points=tokens, boxes=None, masks=None)
-            if self._lean is not None:
-                lean, side = self._lean
-                _, _, height, width = self._embedding.image.shape
-                masks, scores = lean.decode(side, sparse, (height, width), self._multimask_output)
-                return masks.numpy(), scores.numpy()
-        with self._compute.autocast():
-            masks, scores, _, _ = self._model.sam_mask_decoder(
-                image_embeddings=self._embedding.image,
-                image_pe=self._image_pe,
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                multimask_output=self._multimask_output,
-                repeat_image=True,
-                high_res_features=list(self._embedding.high_res),
-            )
-        best = scores.argmax(dim=1)
-        rows = torch.arange(len(best), device=best.device)
-        return (
-            masks[rows, best].float().cpu().numpy(),
-            scores[rows, best].float().cpu().numpy(),
-        )

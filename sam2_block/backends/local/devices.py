@@ -20,6 +20,11 @@ class Compute:
     device: torch.device
     precision: str
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of what is multiplied."""
+        return _DTYPES[self.precision]
+
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Return the context in which the model runs; it ends with the call, in this thread only.
 

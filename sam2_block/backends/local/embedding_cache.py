@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
-from sam2_block.backends.local.encoder import Embedding
+from sam2_block.backends.local.network import Embedding
 from sam2_block.backends.local.single_flight import SingleFlight
 
 

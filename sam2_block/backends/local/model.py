@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from sam2_block.backends.local.lean_encoder import make_lean
 from sam2_block.backends.local.sam2_package import config_text, sam2_modules
 from sam2_block.errors import CheckpointInvalidError
 from sam2_block.versions import META_RELEASES
@@ -56,7 +55,6 @@ def load_model(version: str, checkpoint: Path, device: torch.device) -> Any:
             f"version {version}: the weights in {checkpoint} do not fit this version's model"
             f" ({_brief(error)}). Is it the checkpoint of another version?"
         ) from error
-    make_lean(model, device)
     return model.to(device).eval().requires_grad_(False)
 
 

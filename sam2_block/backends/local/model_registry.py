@@ -6,11 +6,11 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from sam2_block.backends.local.checkpoints import fetch_checkpoint
 from sam2_block.backends.local.devices import Compute, choose_compute
 from sam2_block.backends.local.model import load_model
+from sam2_block.backends.local.network import Network, make_network
 from sam2_block.backends.local.single_flight import SingleFlight
 from sam2_block.settings import Settings
 from sam2_block.versions import DEMO, check_version
@@ -24,12 +24,12 @@ class LoadedModel:
 
     Attributes:
         key: What identifies the weights and the arithmetic; part of every embedding's key.
-        model: A `SAM2Base`. Only its stateless parts are called, so threads share it unlocked.
+        network: What computes.
         compute: Device and precision.
     """
 
     key: tuple[str, str, str, str]
-    model: Any
+    network: Network
     compute: Compute
 
 
@@ -71,6 +71,7 @@ class ModelRegistry:
                 return self._models[key]
         start = time.perf_counter()
         model = load_model(version, fetch_checkpoint(version, settings), compute.device)
+        network = make_network(model, compute)
         logger.info(
             "SAM 2 %s loaded on %s in %s in %.1f s",
             version,
@@ -86,7 +87,7 @@ class ModelRegistry:
             )
         elif compute.device.type == "cpu":
             logger.info("SAM 2 %s runs on the CPU: expect seconds for each new image.", version)
-        loaded = LoadedModel(key, model, compute)
+        loaded = LoadedModel(key, network, compute)
         with self._lock:
             self._models[key] = loaded
         return loaded

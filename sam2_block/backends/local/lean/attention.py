@@ -1,0 +1,80 @@
+"""Attention within windows of the encoder's tokens, or of all tokens to all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sam2_block.backends.local.lean.linear import Linear, product
+
+# Rows of the matrix of all tokens against all that each thread computes at a time: they stay in a
+# core's cache.
+_ROWS = 256
+
+
+class Attention:
+    """Scaled dot-product attention, as `MultiScaleAttention` of `sam2/modeling/backbones`.
+
+    Args:
+        attention: Meta's module.
+        dtype: Of the products.
+    """
+
+    def __init__(self, attention: Any, dtype: torch.dtype) -> None:
+        self.heads = int(attention.num_heads)
+        qkv = attention.qkv
+        # The scale of the logits goes into the queries' weights.
+        scale = torch.ones(3, qkv.out_features // 3)
+        scale[0] = (scale.shape[1] / self.heads) ** -0.5
+        scale = scale.flatten()
+        self._qkv = Linear(qkv.weight * scale[:, None], qkv.bias * scale, dtype)
+        self._proj = Linear.of(attention.proj, dtype)
+
+    def in_windows(self, x: Tensor, side: int, pooled: bool) -> Tensor:
+        """Attend within windows.
+
+        Args:
+            x: `(h, w, C)`, both sides multiples of `side`.
+            side: Of the windows.
+            pooled: Whether the queries are the maxima of 2x2 tokens each.
+
+        Returns:
+            `(h, w, D)`, or `(h / 2, w / 2, D)` where pooled.
+        """
+        height, width, _ = x.shape
+        down, across = height // side, width // side
+        # (3, heads, windows down and across, rows and columns of a window, c)
+        qkv = self._qkv(x).reshape(down, side, across, side, 3, self.heads, -1)
+        qkv = qkv.permute(4, 5, 0, 2, 1, 3, 6).reshape(3, -1, side, side, qkv.shape[-1])
+        query, key, value = qkv[0], qkv[1].flatten(1, 2), qkv[2].flatten(1, 2)
+        if pooled:
+            query, side = maxima_of_2x2(query), side // 2
+        shares = torch.softmax(query.flatten(1, 2) @ key.transpose(1, 2), -1)
+        found = (shares @ value).reshape(self.heads, down, across, side, side, -1)
+        found = found.permute(1, 3, 2, 4, 0, 5).reshape(down * side, across * side, -1)
+        return self._proj(found)
+
+    def of_all(self, x: Tensor) -> Tensor:
+        """Attend from every token to all; `(N, C)` to `(N, D)`, not yet projected."""
+        count = len(x)
+        qkv = self._qkv(x).reshape(count, 3, self.heads, -1).permute(1, 2, 0, 3).contiguous()
+        # PyTorch's fused attention multiplies by MKL, and gains nothing from half precision.
+        answer = qkv.new_empty(count, self.heads, qkv.shape[-1])
+        together = _ROWS * torch.get_num_threads()
+        for head, (query, key, value) in enumerate(qkv.unbind(1)):
+            for start in range(0, count, together):
+                part = slice(start, start + together)
+                answer[part, head] = product(product(query[part], key).softmax(-1), value.t())
+        return answer.flatten(1)
+
+    def project(self, found: Tensor) -> Tensor:
+        """Bring what `of_all` found back among the tokens."""
+        return self._proj(found)
+
+
+def maxima_of_2x2(x: Tensor) -> Tensor:
+    """`(..., h, w, C)` -> `(..., h / 2, w / 2, C)`: of each square of four tokens the maximum."""
+    rows = torch.maximum(x[..., 0::2, :, :], x[..., 1::2, :, :])
+    return torch.maximum(rows[..., 0::2, :], rows[..., 1::2, :])

@@ -1,0 +1,75 @@
+"""From the decoder's pixels to the logits of one mask, at four times their resolution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sam2_block.backends.local.lean.image_side import ImageSide
+from sam2_block.backends.local.lean.linear import normed, product
+
+# Pixels that each thread upscales at a time: what is made of them stays in a core's cache.
+_PIXELS = 128
+
+
+class Upscaling:
+    """Two transposed convolutions, and the product with a mask's weights.
+
+    The same arithmetic as `output_upscaling` of `sam2/modeling/sam/mask_decoder.py`. The kernels
+    are as large as their strides, so that each is a matrix product of a pixel's channels; pixels
+    stay rows of channels, and only logits are brought into the order of an image.
+
+    Args:
+        upscaling: Meta's module.
+    """
+
+    def __init__(self, upscaling: Any) -> None:
+        first, self._norm, self._activation, second, _ = upscaling
+        # (in, out, 2, 2) -> (4 * out, in): the four pixels that one becomes, row by row.
+        self._first = first.weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous()
+        self._second = second.weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous()
+        self._first_bias, self._second_bias = first.bias, second.bias
+
+    def image_side(self, stride_8: Tensor, stride_4: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what of `ImageSide` is named alike.
+
+        Args:
+            stride_8: `(2h, 2w, C/4)`.
+            stride_4: `(4h, 4w, C/8)`.
+        """
+        height, width = stride_8.shape[0] // 2, stride_8.shape[1] // 2
+        # Each pixel's children together, row by row, and theirs in turn.
+        stride_8 = stride_8.reshape(height, 2, width, 2, -1).permute(0, 2, 1, 3, 4)
+        stride_4 = stride_4.reshape(height, 2, 2, width, 2, 2, -1).permute(0, 3, 1, 4, 2, 5, 6)
+        return (
+            (stride_8 + self._first_bias).reshape(height * width, -1),
+            (stride_4 + self._second_bias).reshape(height * width * 4, -1),
+        )
+
+    def __call__(self, side: ImageSide, pixels: Tensor, weight: Tensor, logits: Tensor) -> None:
+        """Fill in the logits of one mask.
+
+        Args:
+            side: Of the image.
+            pixels: `(M, C)`.
+            weight: `(C/8,)`: how much of each channel makes the mask.
+            logits: `(M, 16)`, filled in: of a pixel's four children, their four each.
+        """
+        together = _PIXELS * torch.get_num_threads()
+        for start in range(0, len(pixels), together):
+            part = slice(start, start + together)
+            children = slice(4 * start, 4 * (start + together))
+            middle = product(pixels[part], self._first).add_(side.stride_8[part])
+            middle = self._activation(normed(middle.reshape(4 * len(middle), -1), self._norm))
+            fine = product(middle, self._second).add_(side.stride_4[children])
+            fine = self._activation(fine).reshape(-1, len(weight))
+            logits[part] = (fine @ weight).reshape(-1, 16)
+
+
+def in_image_order(logits: Tensor, height: int, width: int) -> Tensor:
+    """`(B, M, 16)` of `height` times `width` pixels -> `(B, 4 * height, 4 * width)`."""
+    # Rows and columns of the grid, of each pixel's children, of their children.
+    logits = logits.reshape(-1, height, width, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
+    return logits.reshape(-1, 4 * height, 4 * width)
