@@ -17,11 +17,6 @@ from sam2_block.prompts import Prompt
 # Labels of the prompt encoder (`sam2/modeling/sam/prompt_encoder.py`).
 _NEGATIVE, _POSITIVE, _TOP_LEFT, _BOTTOM_RIGHT = 0, 1, 2, 3
 
-# Bytes that the prompts decoded together may take. On a CPU a few prompts fill the caches, and
-# more of them only wait for memory; a GPU wants many.
-_CPU_BATCH_BYTES = 96 * 1024**2
-_GPU_BATCH_BYTES = 2 * 1024**3
-
 
 def decode(
     network: Network,
@@ -50,7 +45,7 @@ def decode(
     """
     answers: list[LowResMask | None] = [None] * len(prompts)
     with torch.inference_mode():
-        for batch in _batches(prompts, lambda tokens: _batch_size(network, compute, tokens)):
+        for batch in _batches(prompts, network.batch_size):
             tokens = _tokens(
                 [prompts[i] for i in batch], image_hw, network.image_size, compute.device
             )
@@ -63,12 +58,6 @@ def decode(
             for index, prompt_logits, score in zip(batch, logits, scores, strict=True):
                 answers[index] = LowResMask.from_logits(prompt_logits, float(score), image_hw)
     return [answer for answer in answers if answer is not None]
-
-
-def _batch_size(network: Network, compute: Compute, tokens: int) -> int:
-    """Return how many prompts of so many tokens are decoded together."""
-    budget = _CPU_BATCH_BYTES if compute.device.type == "cpu" else _GPU_BATCH_BYTES
-    return max(1, budget // network.prompt_bytes(tokens))
 
 
 def _batches(prompts: Sequence[Prompt], batch_size: Callable[[int], int]) -> Iterator[list[int]]:

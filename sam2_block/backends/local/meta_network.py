@@ -12,6 +12,9 @@ from torch import Tensor
 
 from sam2_block.backends.local.devices import Compute
 
+# Bytes that the prompts decoded together may take.
+_BATCH_BYTES = 2 * 1024**3
+
 # A prompt repeats the image's features through both transformer layers and the upscaling. This
 # many times the bytes of the embedding was seen at the peak.
 _PROMPT_OVER_EMBEDDING = 5
@@ -67,10 +70,11 @@ class MetaNetwork:
                 top = top + model.no_mem_embed.reshape(1, -1, 1, 1)
         return MetaEmbedding(top, (features[0], features[1]))
 
-    def prompt_bytes(self, tokens: int) -> int:
-        """Estimate a prompt's memory; see `Network.prompt_bytes`."""
-        embedding = 4 * self._pixels * self._channels * 4  # of 1, 1 and 2 times the channels
-        return embedding * _PROMPT_OVER_EMBEDDING + self._pixels * tokens * _TOKEN_BYTES
+    def batch_size(self, tokens: int) -> int:
+        """Return how many prompts are decoded together; see `Network.batch_size`."""
+        embedding = 4 * self._pixels * self._channels * 4  # stride 16, and twice as much in two
+        prompt = embedding * _PROMPT_OVER_EMBEDDING + self._pixels * tokens * _TOKEN_BYTES
+        return max(1, _BATCH_BYTES // prompt)
 
     def decode(
         self, embedding: MetaEmbedding, tokens: tuple[Tensor, Tensor], multimask_output: bool

@@ -31,8 +31,8 @@ class Network(Protocol):
     def encode(self, pixels: Tensor) -> Any:
         """Encode `(1, 3, image_size, image_size)`, RGB, normalised, into an `Embedding`."""
 
-    def prompt_bytes(self, tokens: int) -> int:
-        """Return about how many bytes a prompt of so many tokens takes while it is decoded."""
+    def batch_size(self, tokens: int) -> int:
+        """Return how many prompts of so many tokens can be decoded together."""
 
     def decode(
         self, embedding: Any, tokens: tuple[Tensor, Tensor], multimask_output: bool
@@ -41,7 +41,8 @@ class Network(Protocol):
 
         Args:
             embedding: What `encode` made of the image.
-            tokens: Coordinates `(B, T, 2)` (x, y) on the square, and labels `(B, T)`.
+            tokens: Coordinates `(B, T, 2)` (x, y) on the square, and labels `(B, T)`, of a batch
+                that is no larger than `batch_size` says.
             multimask_output: Choose among three masks a prompt, or take the single one.
 
         Returns:

@@ -15,6 +15,11 @@ from sam2_block.backends.local.lean.image_side import ImageSide
 from sam2_block.backends.local.lean.neck import Features
 from sam2_block.backends.local.lean.transformer import Transformer
 from sam2_block.backends.local.lean.upscaling import Upscaling, in_image_order
+from sam2_block.backends.local.lean.workspace import Workspaces
+
+# Bytes that the pixels of the prompts decoded together may take. A few prompts fill the caches, and
+# more of them only wait for memory.
+_PIXELS_BYTES = 16 * 1024**2
 
 
 class Decoder:
@@ -22,6 +27,9 @@ class Decoder:
 
     Args:
         model: A `SAM2Base`.
+
+    Attributes:
+        most_prompts: How many prompts can be decoded together.
     """
 
     def __init__(self, model: Any) -> None:
@@ -32,26 +40,33 @@ class Decoder:
             positions = model.sam_prompt_encoder.get_dense_pe()[0].flatten(1).t().contiguous()
         self._transformer = Transformer(self._decoder.transformer, positions)
         self._upscaling = Upscaling(self._decoder.output_upscaling)
-        self.pixels_bytes: int = positions.nbytes  # of one prompt
+        self.most_prompts: int = max(1, _PIXELS_BYTES // positions.nbytes)
+        self._workspaces = Workspaces(self.most_prompts, *positions.shape)
 
     def image_side(self, features: Features) -> ImageSide:
         """Compute what every prompt on an image shares."""
         pixels = features.stride_16.flatten(0, 1) + self._no_mask
-        keys, values, queries = self._transformer.image_side(pixels)
+        keys, values = self._transformer.image_side(pixels)
         stride_8, stride_4 = self._upscaling.image_side(features.stride_8, features.stride_4)
-        return ImageSide(pixels, keys, values, queries, stride_8, stride_4)
+        return ImageSide(pixels, keys, values, stride_8, stride_4)
 
     def decode(self, side: ImageSide, sparse: Tensor, multimask: bool) -> tuple[Tensor, Tensor]:
         """Answer prompts.
 
         Args:
             side: Of the image.
-            sparse: `(B, T, C)`, the prompts' own tokens.
+            sparse: `(B, T, C)`, the prompts' own tokens; of `most_prompts` at the most.
             multimask: Choose among three masks, or take the single one.
 
         Returns:
             Logits `(B, 4h, 4w)` of the best mask of each prompt, and its score `(B,)`.
         """
+        with self._workspaces.lent() as pixels:
+            return self._decode(side, sparse, multimask, pixels[: len(sparse)])
+
+    def _decode(
+        self, side: ImageSide, sparse: Tensor, multimask: bool, pixels: Tensor
+    ) -> tuple[Tensor, Tensor]:
         decoder = self._decoder
         parts = [decoder.iou_token.weight, decoder.mask_tokens.weight]
         if decoder.pred_obj_scores:
@@ -59,7 +74,7 @@ class Decoder:
         before = int(decoder.pred_obj_scores)
         tokens = torch.cat([torch.cat(parts).expand(len(sparse), -1, -1), sparse], dim=1)
         outputs = before + 1 + decoder.num_mask_tokens
-        tokens, pixels = self._transformer(side, tokens, outputs)
+        tokens = self._transformer(side, tokens, outputs, pixels)
         scores = decoder.iou_prediction_head(tokens[:, before])
         of_masks = tokens[:, before + 1 :].unbind(1)
         mlps = zip(decoder.output_hypernetworks_mlps, of_masks, strict=True)

@@ -14,7 +14,6 @@ class ImageSide(NamedTuple):
         pixels: `(M, C)`, the embedding with the embedding of "no mask given".
         keys: `(1, heads, M, c)` of the first layer's attention of tokens to pixels.
         values: `(1, heads, M, c)` of the same.
-        queries: `(M, heads * c)` of the first layer's attention of pixels to tokens.
         stride_8: `(M, C)`, added to the first upscaling, its bias included: a quarter a child.
         stride_4: `(4M, C/2)`, added to the second.
     """
@@ -22,7 +21,6 @@ class ImageSide(NamedTuple):
     pixels: Tensor
     keys: Tensor
     values: Tensor
-    queries: Tensor
     stride_8: Tensor
     stride_4: Tensor
 

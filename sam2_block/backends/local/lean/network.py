@@ -14,9 +14,6 @@ from sam2_block.backends.local.lean.image_side import ImageSide
 from sam2_block.backends.local.lean.neck import Neck
 from sam2_block.backends.local.lean.trunk import Trunk
 
-# Pixels of a prompt are held in this many forms at once at the most.
-_FORMS = 3
-
 
 class LeanNetwork:
     """Computes what Meta's modules do, without waiting for memory; see `Network`.
@@ -42,9 +39,9 @@ class LeanNetwork:
         with self._compute.full_precision():
             return self._decoder.image_side(self._neck(self._trunk(pixels)))
 
-    def prompt_bytes(self, tokens: int) -> int:
-        """Estimate a prompt's memory; see `Network.prompt_bytes`."""
-        return self._decoder.pixels_bytes * _FORMS
+    def batch_size(self, tokens: int) -> int:
+        """Return how many prompts are decoded together; see `Network.batch_size`."""
+        return self._decoder.most_prompts
 
     def decode(
         self, embedding: ImageSide, tokens: tuple[Tensor, Tensor], multimask_output: bool

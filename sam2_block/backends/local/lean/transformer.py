@@ -2,14 +2,16 @@
 
 The same arithmetic as `TwoWayTransformer` of `sam2/modeling/sam/transformer.py`, in another order:
 
-- The image's side of the first attention is the same for every prompt, and computed once.
+- What tokens attend to first is the same for every prompt, and computed once an image.
 - Attention projects the tokens into the pixels' space, in place of all pixels into the attention's:
   `(x Wk) q = x (Wk q)`. It moves a third of the memory.
+- What a layer's pixels ask of its tokens, and what the tokens ask next of these pixels, is known
+  before either is answered: one sweep over the pixels, some at a time, answers both in the caches.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that every PyTorch reader expects
@@ -17,6 +19,9 @@ from torch import Tensor
 
 from sam2_block.backends.local.lean.image_side import ImageSide
 from sam2_block.backends.local.lean.linear import normed, product
+
+# Pixels that each thread treats at a time.
+_PIXELS = 512
 
 
 class Transformer:
@@ -31,70 +36,115 @@ class Transformer:
         self._transformer = transformer
         self._positions = positions
 
-    def image_side(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return keys, values and queries of `ImageSide`, of pixels `(M, C)`."""
-        first = self._transformer.layers[0]
-        to_image, to_tokens = first.cross_attn_token_to_image, first.cross_attn_image_to_token
-        placed = pixels + self._positions
+    def image_side(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys and values of `ImageSide`, of pixels `(M, C)`."""
+        attention = self._transformer.layers[0].cross_attn_token_to_image
         return (
-            _heads(to_image.k_proj(placed)[None], to_image.num_heads),
-            _heads(to_image.v_proj(pixels)[None], to_image.num_heads),
-            to_tokens.q_proj(placed),
+            _heads(attention.k_proj(pixels + self._positions)[None], attention.num_heads),
+            _heads(attention.v_proj(pixels)[None], attention.num_heads),
         )
 
-    def __call__(
-        self, side: ImageSide, tokens: Tensor, outputs: int
-    ) -> tuple[Tensor, list[Tensor]]:
+    def __call__(self, side: ImageSide, tokens: Tensor, outputs: int, pixels: Tensor) -> Tensor:
         """Run both layers and the last attention.
 
         Args:
             side: Of the image.
             tokens: `(B, T, C)`.
             outputs: How many of the first tokens are to be returned.
+            pixels: `(B, M, C)`, filled in.
 
         Returns:
-            Tokens `(B, outputs, C)`, and pixels `(M, C)` of each prompt.
+            Tokens `(B, outputs, C)`.
         """
-        layer, second = self._transformer.layers
-        # First layer: its self-attention takes the tokens without positions, and no residual.
-        queries = layer.norm1(layer.self_attn(tokens, tokens, tokens))
-        attention = layer.cross_attn_token_to_image
-        query = attention.q_proj(queries + tokens)
-        count, length, _ = query.shape
-        asked = _heads(query.reshape(1, count * length, -1), attention.num_heads)
-        found = F.scaled_dot_product_attention(asked, side.keys, side.values)
-        found = found.transpose(1, 2).reshape(count, length, -1)
-        queries = layer.norm2(queries + attention.out_proj(found))
-        queries = layer.norm3(queries + layer.mlp(queries))
-        # From here on there is a set of pixels a prompt. What is small is computed for all prompts
-        # together, what is large for one after the other, so that it stays in the caches.
-        attention = layer.cross_attn_image_to_token
-        keys, values = _keys(attention, queries + tokens), _values(attention, queries)
-        pixels = [
-            _after_attention(side.pixels, layer, product(keys[row], side.queries), values[row])
-            for row in range(count)
-        ]
-        placed = [of_prompt + self._positions for of_prompt in pixels]
-        # Second layer.
-        layer = second
-        attended = queries + tokens
-        queries = layer.norm1(queries + layer.self_attn(attended, attended, queries))
-        attention = layer.cross_attn_token_to_image
-        queries = layer.norm2(queries + _ask(attention, queries + tokens, placed, pixels))
-        queries = layer.norm3(queries + layer.mlp(queries))
-        attention = layer.cross_attn_image_to_token
-        keys, values = _keys(attention, queries + tokens), _values(attention, queries)
-        bias = (keys @ attention.q_proj.bias)[..., None]
-        keys = keys @ attention.q_proj.weight
-        for row in range(count):
-            logits = product(keys[row], placed[row]).add_(bias[row])
-            pixels[row] = _after_attention(pixels[row], layer, logits, values[row])
-            torch.add(pixels[row], self._positions, out=placed[row])
-        # The last attention.
+        first, second = self._transformer.layers
         last = self._transformer.final_attn_token_to_image
+        # The first layer's self-attention takes the tokens without positions, and no residual.
+        queries = first.norm1(first.self_attn(tokens, tokens, tokens))
+        found = _ask_image(first.cross_attn_token_to_image, queries + tokens, side)
+        queries = first.norm2(queries + found)
+        queries = first.norm3(queries + first.mlp(queries))
+        answers = _Answers.of(first, queries, tokens)
+        placed = queries + tokens
+        queries = second.norm1(queries + second.self_attn(placed, placed, queries))
+        attention = second.cross_attn_token_to_image
+        before = side.pixels.expand_as(pixels)
+        found = self._sweep(attention, queries + tokens, answers, before, pixels)
+        queries = second.norm2(queries + found)
+        queries = second.norm3(queries + second.mlp(queries))
+        answers = _Answers.of(second, queries, tokens)
         queries, tokens = queries[:, :outputs], tokens[:, :outputs]
-        queries = queries + _ask(last, queries + tokens, placed, pixels)
-        return self._transformer.norm_final_attn(queries), pixels
+        queries = queries + self._sweep(last, queries + tokens, answers, pixels, pixels)
+        answer: Tensor = self._transformer.norm_final_attn(queries)
+        return answer
+
+    def _sweep(
+        self, attention: Any, tokens: Tensor, answers: _Answers, before: Tensor, pixels: Tensor
+    ) -> Tensor:
+        """Let pixels attend to a layer's tokens, and then tokens to the pixels.
+
+        Args:
+            attention: Of tokens to pixels.
+            tokens: `(B, T, C)`, what asks the pixels.
+            answers: What the pixels are answered.
+            before: `(B, M, C)`.
+            pixels: `(B, M, C)`, filled in with what `before` becomes.
+
+        Returns:
+            What the tokens found, `(B, T, C)`.
+        """
+        asked = _asked(attention, tokens)
+        together = _PIXELS * torch.get_num_threads()
+        found = []
+        logits = before.new_empty(asked.shape[1], before.shape[1])
+        for row, (old, new) in enumerate(zip(before, pixels, strict=True)):
+            for start in range(0, len(new), together):
+                part = slice(start, start + together)
+                new[part] = answers.to(row, old[part], old[part] + self._positions[part])
+                logits[:, part] = product(asked[row], new[part] + self._positions[part])
+            found.append(product(logits.softmax(-1), new.t()))
+        return _told(attention, torch.stack(found))
+
+
+class _Answers(NamedTuple):
+    """What the pixels of some prompts are told by their tokens, a row for each head and token.
+
+    Attributes:
+        layer: Of the transformer.
+        keys: `(B, heads * T, C)`.
+        biases: `(B, heads * T, 1)`, of the logits.
+        values: `(B, heads * T, C)`, the projection behind them.
+    """
+
+    layer: Any
+    keys: Tensor
+    biases: Tensor
+    values: Tensor
+
+    @classmethod
+    def of(cls, layer: Any, queries: Tensor, positions: Tensor) -> _Answers:
+        """Prepare the tokens `(B, T, C)` of a layer, after its MLP."""
+        attention = layer.cross_attn_image_to_token
+        heads = attention.num_heads
+        keys = attention.k_proj(queries + positions)
+        keys = _spread(keys * (keys.shape[-1] // heads) ** -0.5, heads)
+        count, length, _ = queries.shape
+        values = attention.v_proj(queries).reshape(count, length, heads, -1)
+        weight = attention.out_proj.weight.reshape(-1, heads, values.shape[-1])
+        projected = torch.einsum("bthd,chd->bhtc", values, weight).flatten(1, 2)
+        return cls(
+            layer=layer,
+            keys=keys @ attention.q_proj.weight,
+            biases=(keys @ attention.q_proj.bias)[..., None],
+            # The shares of a head's tokens sum to 1, so the bias can be spread over the heads.
+            values=projected + attention.out_proj.bias / heads,
+        )
+
+    def to(self, row: int, pixels: Tensor, placed: Tensor) -> Tensor:
+        """Return what pixels `(m, C)` of one prompt become, the norm behind their attention too."""
+        heads = self.layer.cross_attn_image_to_token.num_heads
+        logits = product(self.keys[row], placed).add_(self.biases[row])
+        shares = logits.reshape(heads, -1, len(pixels)).softmax(1).flatten(0, 1)
+        return normed(product(shares.t(), self.values[row].t()).add_(pixels), self.layer.norm4)
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:
@@ -110,54 +160,34 @@ def _spread(x: Tensor, heads: int) -> Tensor:
     return (x[:, None] * of_head[:, None]).reshape(count, heads * length, width)
 
 
-def _keys(attention: Any, tokens: Tensor) -> Tensor:
-    """The tokens' side of an attention of pixels to them: `(B, heads * T, heads * c)`, scaled."""
-    keys = attention.k_proj(tokens)
-    heads = attention.num_heads
-    return _spread(keys * (keys.shape[-1] // heads) ** -0.5, heads)
-
-
-def _values(attention: Any, tokens: Tensor) -> Tensor:
-    """What a pixel takes from each token and head, `(B, heads * T, C)`, the projection behind it.
-
-    The shares of a head's tokens sum to 1, so that the projection's bias can be spread over heads.
-    """
-    heads = attention.num_heads
-    count, length, _ = tokens.shape
-    values = attention.v_proj(tokens).reshape(count, length, heads, -1)
-    weight = attention.out_proj.weight.reshape(-1, heads, values.shape[-1])
-    projected: Tensor = torch.einsum("bthd,chd->bhtc", values, weight).flatten(1, 2)
-    return projected.add_(attention.out_proj.bias / heads)
-
-
-def _ask(attention: Any, tokens: Tensor, placed: list[Tensor], pixels: list[Tensor]) -> Tensor:
-    """Attention of tokens `(B, T, C)` to `B` times `(M, C)`, of which no projection is made.
-
-    The keys' bias adds the same to all pixels' logits, so that the softmax takes no notice of it.
-    """
-    heads = attention.num_heads
+def _ask_image(attention: Any, tokens: Tensor, side: ImageSide) -> Tensor:
+    """Attention of tokens `(B, T, C)` to what is the same for every prompt."""
     count, length, _ = tokens.shape
     query = attention.q_proj(tokens)
-    width = query.shape[-1] // heads
-    asked = _spread(query * width**-0.5, heads) @ attention.k_proj.weight
-    shares = [product(asked[row], placed[row]).softmax(-1) for row in range(count)]
-    found = torch.stack([product(shares[row], pixels[row].t()) for row in range(count)])
-    found = found.reshape(count, heads, length, -1)
-    weight = attention.v_proj.weight.reshape(heads, width, -1)
-    values = torch.einsum("bhtc,hdc->bthd", found, weight).reshape(count, length, -1)
-    answer: Tensor = attention.out_proj(values + attention.v_proj.bias)
+    asked = _heads(query.reshape(1, count * length, -1), attention.num_heads)
+    found = F.scaled_dot_product_attention(asked, side.keys, side.values)
+    answer: Tensor = attention.out_proj(found.transpose(1, 2).reshape(count, length, -1))
     return answer
 
 
-def _after_attention(pixels: Tensor, layer: Any, logits: Tensor, values: Tensor) -> Tensor:
-    """Return pixels `(M, C)` after they attended to tokens.
+def _asked(attention: Any, tokens: Tensor) -> Tensor:
+    """What tokens `(B, T, C)` look for in pixels, `(B, heads * T, C)`.
 
-    Args:
-        pixels: `(M, C)`.
-        layer: Of the transformer.
-        logits: `(heads * T, M)`.
-        values: `(heads * T, C)`.
+    The keys' bias adds the same to all pixels' logits, so that the softmax takes no notice of it.
     """
-    heads = layer.cross_attn_image_to_token.num_heads
-    shares = logits.reshape(heads, -1, len(pixels)).softmax(1).flatten(0, 1)
-    return normed(product(shares.t(), values.t()).add_(pixels), layer.norm4)
+    query = attention.q_proj(tokens)
+    heads = attention.num_heads
+    spread = _spread(query * (query.shape[-1] // heads) ** -0.5, heads)
+    asked: Tensor = spread @ attention.k_proj.weight
+    return asked
+
+
+def _told(attention: Any, found: Tensor) -> Tensor:
+    """What tokens make of the pixels that they found, `(B, heads * T, C)` -> `(B, T, C)`."""
+    heads = attention.num_heads
+    count, _, channels = found.shape
+    found = found.reshape(count, heads, -1, channels)
+    weight = attention.v_proj.weight.reshape(heads, -1, channels)
+    values = torch.einsum("bhtc,hdc->bthd", found, weight).flatten(2)
+    answer: Tensor = attention.out_proj(values + attention.v_proj.bias)
+    return answer
