@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from sam2_block.backends.local import devices
 from sam2_block.backends.local.devices import choose_compute
 from sam2_block.errors import SettingsError
 from sam2_block.settings import Settings
@@ -14,6 +17,11 @@ from sam2_block.settings import Settings
 def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.fixture(autouse=True)
+def a_cpu_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_multiplies_bf16", lambda _: False)
 
 
 @pytest.fixture
@@ -75,6 +83,31 @@ def test_what_is_not_there_is_refused(device: str, precision: str, message: str)
 def test_a_gpu_that_is_not_there_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"'cuda:2' and found 2 CUDA devices"):
         choose_compute(Settings(device="cuda:2"))
+
+
+@pytest.mark.usefixtures("no_accelerator")
+def test_auto_on_a_cpu_is_bf16_where_it_is_multiplied_in_hardware(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "_multiplies_bf16", lambda _: True)
+    assert choose_compute(Settings(device="cpu")).precision == "bf16"
+    assert choose_compute(Settings(device="cpu", precision="fp32")).precision == "fp32"
+
+
+def test_which_cpus_multiply_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+
+    def cpu(**answers: bool) -> SimpleNamespace:
+        return SimpleNamespace(
+            **{name: lambda answer=answer: answer for name, answer in answers.items()}
+        )
+
+    asked = devices._multiplies_bf16
+    assert asked(cpu(_is_avx512_bf16_supported=True, _is_amx_tile_supported=False))
+    assert asked(cpu(_is_avx512_bf16_supported=False, _is_amx_tile_supported=True))
+    assert not asked(cpu(_is_avx512_bf16_supported=False, _is_amx_tile_supported=False))
+    assert not asked(cpu())  # early releases of PyTorch, other processors
+    assert isinstance(asked(torch.cpu), bool)
 
 
 def test_an_applications_autocast_does_not_reach_the_model() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -47,8 +48,9 @@ class Compute:
 def choose_compute(settings: Settings) -> Compute:
     """Resolve `auto` from the hardware at hand.
 
-    Precision `auto` is single precision on CPU and MPS, bfloat16 on CUDA devices that have it in
-    hardware (compute capability 8.0 on), half precision on older ones.
+    Precision `auto` is bfloat16 on CPUs that multiply it in hardware (AVX-512 BF16, AMX) and on
+    CUDA devices that do (compute capability 8.0 on), half precision on older CUDA devices, and
+    single precision elsewhere.
 
     Raises:
         SettingsError: The device is not there, or does not have the precision.
@@ -62,7 +64,7 @@ def choose_compute(settings: Settings) -> Compute:
             "SAM2_BLOCK_PRECISION: fp16 needs a cuda or mps device; the device is cpu."
             " Use fp32 or bf16."
         )
-    if precision == "bf16" and _native_precision(device) == "fp16":
+    if precision == "bf16" and device.type == "cuda" and _native_precision(device) == "fp16":
         raise SettingsError(
             f"SAM2_BLOCK_PRECISION: bf16 needs a CUDA device of compute capability 8.0 or later;"
             f" {device} is older. Use fp16 or fp32."
@@ -91,7 +93,20 @@ def _device(name: str) -> torch.device:
 
 
 def _native_precision(device: torch.device) -> str:
+    if device.type == "cpu":
+        return "bf16" if _multiplies_bf16(torch.cpu) else "fp32"
     if device.type != "cuda":
         return "fp32"
     major, _ = torch.cuda.get_device_capability(device)
     return "bf16" if major >= 8 else "fp16"
+
+
+def _multiplies_bf16(cpu: Any) -> bool:
+    """Whether the processor has instructions for it; without them bfloat16 is slower than single.
+
+    Args:
+        cpu: The module `torch.cpu`, whose questions have no public names, and no names at all in
+            early releases.
+    """
+    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(cpu, question, lambda: False)() for question in questions)

@@ -1,0 +1,25 @@
+"""Masks in the precision that `auto` chooses on a CPU are those of single precision, nearly."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(__file__).parents[2] / "tools" / "compare_precisions.py"
+
+
+@pytest.mark.slow
+def test_500_masks_in_bf16_are_those_of_fp32() -> None:
+    done = subprocess.run(
+        [sys.executable, str(TOOL), "--prompts", "500"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["prompts"] == 500
+    assert 0.99 <= figures["mean_iou"] < 1  # 1 would say that nothing was in half precision
+    assert figures["worst_iou"] >= 0.95
+    assert figures["largest_score_difference"] < 0.02
