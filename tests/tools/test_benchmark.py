@@ -15,6 +15,8 @@ sys.path.append(str(TOOLS))
 from benchmark.figures import Ratio, Spread, collapsed  # noqa: E402
 from benchmark.jobs import BUILT_IN, META, OURS, Answer, Failure, Job  # noqa: E402
 from benchmark.pictures import make_boxes, make_image  # noqa: E402
+from benchmark.places import Places  # noqa: E402
+from benchmark.processes import WorkerProcess  # noqa: E402
 from benchmark.report import number, table  # noqa: E402
 from benchmark.table import ROWS, Cell, Measured, Row, measure  # noqa: E402
 
@@ -66,7 +68,7 @@ class Recorded:
     def ask(self, job: Job, timeout_s: float) -> Answer | Failure:
         self.jobs.append(job)
         if len(self.jobs) > self.fails_at:
-            return Failure("took more than 12.0 GiB")
+            return Failure("needs more than 12.0 GiB")
         return Answer(self.seconds, 100, job.boxes, 50)
 
 
@@ -101,7 +103,7 @@ def test_a_system_that_fails_is_asked_no_more_and_the_table_says_why() -> None:
     assert len(systems[OURS].jobs) == 6
     assert measured.ratio() is None
     text = table([measured], [BUILT_IN, OURS])
-    assert "failed: took more than 12.0 GiB" in text
+    assert "failed: needs more than 12.0 GiB" in text
     assert "not comparable" in text
 
 
@@ -116,6 +118,18 @@ def test_the_table_judges_time_and_memory() -> None:
     assert "3x: reached" in text
     assert "7.0x" in text
     assert "memory 1/8: **missed**" in text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_worker_that_dies_is_a_failure_that_says_so(tmp_path: Path) -> None:
+    places = Places(tmp_path / "weights", tmp_path / "scratch")
+    places.lay_out()
+    worker = WorkerProcess(OURS, places, "fp32", most_bytes=32 * 2**20)  # not even numpy loads
+    for _ in range(2):  # it is started anew, and fails anew
+        answer = worker.ask(Job(8, 8, 1), 60)
+        assert isinstance(answer, Failure)
+        assert "does not start" in answer.why
+    worker.end()
 
 
 @pytest.mark.slow

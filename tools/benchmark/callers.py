@@ -52,6 +52,8 @@ def measure(systems: Mapping[str, Asked], turns: int, seed: int, say: Say) -> li
     """Measure every kind of work with every number of callers, the systems in turn."""
     loads = []
     for kind, (title, work) in enumerate(_WORK.items()):
+        for system in systems.values():
+            system.ask(replace(work, requests=1, seed=(seed, kind, 99)), _TIMEOUT_S)  # warms up
         for count in COUNTS:
             load = Load(title, count)
             for turn in range(turns):

@@ -57,15 +57,15 @@ def _run(args: argparse.Namespace, places: Places, most_bytes: int) -> tuple[str
     facts: dict[str, Any] = {**machine.describe(), "precision": args.precision}
     with ExitStack() as stack:
         workers = {}
+        facts.update(threads="unknown", computes_in="unknown")
         for name in args.systems:
             workers[name] = WorkerProcess(name, places, args.precision, most_bytes)
             stack.callback(workers[name].end)
         for name, worker in workers.items():
             told = worker.facts()
             if isinstance(told, Facts):
-                facts["threads"] = told.values["threads"]
+                facts.update({k: told.values[k] for k in facts.keys() & told.values.keys()})
             _say(f"{name}: {told}")
-        facts.setdefault("threads", "unknown")
         command = shlex.join(["python", "tools/benchmark", *args.given])
         parts = ["# Benchmarks", _HEAD, report.machine(facts, command)]
         record: dict[str, Any] = {"machine": facts, "command": command}
@@ -121,7 +121,11 @@ def _plot_text(args: argparse.Namespace, curves: dict[str, scaling.Curve]) -> st
     link = Path(*args.plot.resolve().parts[len(base.parts) :])
     if not args.plot.resolve().is_relative_to(base):
         link = args.plot
-    ends = [f"The {name} stops at {curve.end}." for name, curve in curves.items() if curve.end]
+    ends = [
+        f"The curve of the {scaling.LABELS[name]} ends: {curve.end}."
+        for name, curve in curves.items()
+        if curve.end
+    ]
     return "\n".join([f"![Time and memory over boxes]({link})", "", *ends])
 
 

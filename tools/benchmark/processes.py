@@ -89,10 +89,10 @@ class WorkerProcess:
                 with contextlib.suppress(OSError, RuntimeError):
                     if resident("VmRSS", self._process.pid) > self._most_bytes:
                         self.end()
-                        return Failure(f"took more than {self._most_bytes / GIB:.1f} GiB")
+                        return Failure(f"needs more than {self._most_bytes / GIB:.1f} GiB")
                 if time.monotonic() > deadline:
                     self.end()
-                    return Failure(f"took longer than {timeout_s:.0f} s")
+                    return Failure(f"needs more than {timeout_s:.0f} s")
             answer: Answer | Facts | Failure = self._pipe.recv()
         except (EOFError, OSError):
             self._process.wait()

@@ -13,7 +13,7 @@ from benchmark.processes import WorkerProcess
 from benchmark.report import cell_text
 from benchmark.table import Say, measure, named
 
-_TURNS = {"new-1": 3, "encoded-10": 5}
+_TURNS = {"new-1": 2, "encoded-10": 4}
 _PRECISIONS = ("fp32", "auto")
 
 

@@ -135,7 +135,8 @@ def machine(facts: dict[str, Any], command: str) -> str:
         f"{facts['date']}, commit {facts['commit']}. {facts['cpu']}, {facts['cores']} cores"
         f" ({', '.join(facts['flags'])}), {facts['memory_gib']} GiB, {facts['system']};"
         f" Python {facts['python']}, {versions}; PyTorch on {facts['threads']} threads (its"
-        f" default), this block with `SAM2_BLOCK_PRECISION={facts['precision']}`, no GPU."
+        f" default), this block with `SAM2_BLOCK_PRECISION={facts['precision']}`"
+        f" ({facts['computes_in']}), no GPU."
     )
     return "\n".join(textwrap.wrap(text, 100)) + f"\n\n```bash\n{command}\n```"
 

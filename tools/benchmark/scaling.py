@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from benchmark.figures import Spread
 from benchmark.jobs import BUILT_IN, META, OURS, Answer, Job
@@ -15,7 +14,7 @@ from benchmark.table import Asked, Say
 COUNTS = (1, 3, 10, 30, 100, 300, 1000)
 LONGEST_S = 60.0
 _JOB = Job(1800, 1200, 1, encoded=True)
-_LABELS = {BUILT_IN: "built-in block", META: "Meta's predictor", OURS: "this block"}
+LABELS = {BUILT_IN: "built-in block", META: "Meta's predictor", OURS: "this block"}
 
 
 @dataclass
@@ -72,27 +71,14 @@ def plot(curves: Mapping[str, Curve], path: Path, subtitle: str) -> None:
         if curve.boxes:
             memory = [max(1.0, added / MIB) for added in curve.added_bytes]
             for axis, values in zip(axes, (curve.seconds, memory), strict=True):
-                _draw(axis, name, curve, values)
+                end = f" ({curve.end})" if curve.end else ""
+                axis.plot(curve.boxes, values, marker="o", label=LABELS[name] + end)
     for axis, label in zip(axes, ("seconds", "added memory, MiB"), strict=True):
         axis.set(xscale="log", yscale="log", xlabel="boxes", ylabel=label)
         axis.set_xticks(COUNTS, [str(count) for count in COUNTS])
         axis.grid(visible=True, which="major", alpha=0.4)
-    axes[0].legend()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.suptitle(f"Encoded image of 1800x1200\n{subtitle}", fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
-
-
-def _draw(axis: Any, name: str, curve: Curve, values: list[float]) -> None:
-    (line,) = axis.plot(curve.boxes, values, marker="o", label=_LABELS[name])
-    if curve.end:
-        axis.annotate(
-            f"stops at {curve.end}",
-            (curve.boxes[-1], values[-1]),
-            xytext=(-6, 8),
-            textcoords="offset points",
-            ha="right",
-            fontsize=8,
-            color=line.get_color(),
-        )

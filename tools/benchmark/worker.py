@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.jobs import OURS, Answer, Facts, Failure, Job, Roofline
-from benchmark.memory import resident, restart_peak
+from benchmark.memory import GIB, resident, restart_peak
 from benchmark.pictures import Boxes, Image, make_boxes, make_image
 from benchmark.places import Places
 from benchmark.systems import Caller, System, load
@@ -110,10 +110,16 @@ def _ask_at_once(callers: list[Caller], work: list[list[Request]]) -> list[Any]:
     return results
 
 
-def _facts() -> Facts:
+def _facts(name: str) -> Facts:
     import torch
 
-    return Facts({"threads": torch.get_num_threads(), "resident": resident("VmRSS")})
+    facts = {"threads": torch.get_num_threads(), "resident": resident("VmRSS")}
+    if name == OURS:
+        from sam2_block.backends.local.devices import choose_compute
+        from sam2_block.settings import Settings
+
+        facts["computes_in"] = choose_compute(Settings.from_environment()).precision
+    return Facts(facts)
 
 
 def serve(pipe: Connection, name: str, places: Places) -> None:
@@ -121,7 +127,7 @@ def serve(pipe: Connection, name: str, places: Places) -> None:
     try:
         worker = Worker(name, places)
         worker._take_callers(1)
-        pipe.send(_facts())
+        pipe.send(_facts(name))
     except Exception as error:
         pipe.send(Failure(brief(error)))
         return
@@ -147,7 +153,10 @@ def _roofline(name: str) -> Facts:
 
 
 def brief(error: Exception) -> str:
-    """Say an error in one line."""
+    """Say an error in one line, and a want of memory, which every library words anew, alike."""
+    if "allocate" in str(error):
+        limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+        return f"needs more than {limit / GIB:.1f} GiB"
     lines = str(error).split("\n") or [""]
     return f"{type(error).__name__}: {lines[0][:200]}"
 
