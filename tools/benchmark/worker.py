@@ -113,7 +113,10 @@ def _ask_at_once(callers: list[Caller], work: list[list[Request]]) -> list[Any]:
 def _facts(name: str) -> Facts:
     import torch
 
-    facts = {"threads": torch.get_num_threads(), "resident": resident("VmRSS")}
+    facts: dict[str, Any] = {
+        "threads": torch.get_num_threads(),
+        "resident": resident("VmRSS"),
+    }
     if name == OURS:
         from sam2_block.backends.local.devices import choose_compute
         from sam2_block.settings import Settings
