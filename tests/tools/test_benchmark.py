@@ -1,0 +1,141 @@
+"""The benchmark's arithmetic, its judgement of a collapse, and its quick form."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TOOLS = Path(__file__).parents[2] / "tools"
+sys.path.append(str(TOOLS))
+
+from benchmark.figures import Ratio, Spread, collapsed  # noqa: E402
+from benchmark.jobs import BUILT_IN, META, OURS, Answer, Failure, Job  # noqa: E402
+from benchmark.pictures import make_boxes, make_image  # noqa: E402
+from benchmark.places import Places  # noqa: E402
+from benchmark.processes import WorkerProcess  # noqa: E402
+from benchmark.report import number, table  # noqa: E402
+from benchmark.table import ROWS, Cell, Measured, Row, measure  # noqa: E402
+
+
+def test_spread() -> None:
+    assert Spread.of([3, 1, 2]) == Spread(median=2, least=1, most=3)
+
+
+def test_ratio_is_of_medians_and_its_spread_of_pairs() -> None:
+    assert Ratio.of([10, 30, 20], [1, 6, 4]) == Ratio(medians=5, least=5, most=10)
+
+
+def test_a_ratio_collapses_below_half_of_the_recorded() -> None:
+    recorded = {"fp32 a": 4.0, "fp32 b": 4.0, "auto a": 8.0, "fp32 gone": 1.0}
+    measured = {"fp32 a": 2.0, "fp32 b": 1.99, "auto a": 1.0, "fp32 new": 0.1}
+    (here_auto, here_fp32) = collapsed(measured, recorded, same_machine=True)
+    assert "auto a" in here_auto
+    assert "fp32 b" in here_fp32
+    (elsewhere,) = collapsed(measured, recorded, same_machine=False)
+    assert "fp32 b" in elsewhere
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(123.4, "123"), (9.9999, "10"), (0.01234, "0.0123"), (1.5, "1.5")]
+)
+def test_numbers_have_three_digits(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_images_and_boxes_follow_from_their_seed() -> None:
+    images = [make_image(seed, 90, 60) for seed in ([1, 2], [1, 2], [1, 3])]
+    assert images[0].shape == (60, 90, 3)
+    assert np.array_equal(images[0], images[1])
+    assert not np.array_equal(images[0], images[2])
+    boxes = make_boxes([4], 200, 1800, 1200)
+    assert np.array_equal(boxes, make_boxes([4], 200, 1800, 1200))
+    assert boxes.min() >= 0
+    assert (boxes[:, 2:] <= (1800, 1200)).all()
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+
+
+class Recorded:
+    """Stands in for a worker: writes down what it is asked, and answers with its `seconds`."""
+
+    def __init__(self, seconds: float, fails_at: int = 1000) -> None:
+        self.seconds, self.fails_at = seconds, fails_at
+        self.jobs: list[Job] = []
+
+    def ask(self, job: Job, timeout_s: float) -> Answer | Failure:
+        self.jobs.append(job)
+        if len(self.jobs) > self.fails_at:
+            return Failure("needs more than 12.0 GiB")
+        return Answer(self.seconds, 100, job.boxes, 50)
+
+
+def test_a_new_image_is_new_in_every_turn_and_an_encoded_one_stays() -> None:
+    for encoded in (False, True):
+        row = Row("r", "r", Job(8, 8, 3, encoded=encoded))
+        systems = {name: Recorded(1) for name in (BUILT_IN, META, OURS)}
+        measured = measure(row, systems, 3, 7, lambda text: None)
+        assert all(len(cell.answers) == 3 for cell in measured.cells.values())
+        jobs = systems[OURS].jobs
+        assert jobs == systems[BUILT_IN].jobs == systems[META].jobs
+        assert len(jobs) == 4  # one to warm up
+        assert len({job.seed for job in jobs}) == (1 if encoded else 4)
+        assert len({(job.seed, job.turn) for job in jobs}) == 4  # other boxes
+
+
+def test_the_same_image_again_comes_after_a_new_one() -> None:
+    ours = Recorded(2)
+    row = Row("r", "r", Job(8, 8, 1), reach=20, again=True)
+    measured = measure(row, {OURS: ours}, 2, 7, lambda text: None)
+    for first, second in zip(ours.jobs[::2], ours.jobs[1::2], strict=True):
+        assert first.seed == second.seed
+        assert first.turn != second.turn
+        assert (first.encoded, second.encoded) == (False, True)
+    assert measured.reached() == 1
+
+
+def test_a_system_that_fails_is_asked_no_more_and_the_table_says_why() -> None:
+    systems = {BUILT_IN: Recorded(9, fails_at=2), OURS: Recorded(1)}
+    measured = measure(ROWS[0], systems, 5, 7, lambda text: None)
+    assert len(systems[BUILT_IN].jobs) == 3
+    assert len(systems[OURS].jobs) == 6
+    assert measured.ratio() is None
+    text = table([measured], [BUILT_IN, OURS])
+    assert "failed: needs more than 12.0 GiB" in text
+    assert "not comparable" in text
+
+
+def test_the_table_judges_time_and_memory() -> None:
+    row = Row("r", "some work", Job(8, 8, 1), reach=3, memory_share=1 / 8)
+    cells = {
+        BUILT_IN: Cell([Answer(4.0, 700 * 2**20, 1, 50)]),
+        OURS: Cell([Answer(1.0, 100 * 2**20, 1, 50)]),
+    }
+    text = table([Measured(row, cells)], [BUILT_IN, OURS])
+    assert "**4.0x**" in text
+    assert "3x: reached" in text
+    assert "7.0x" in text
+    assert "memory 1/8: **missed**" in text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_worker_that_dies_is_a_failure_that_says_so(tmp_path: Path) -> None:
+    places = Places(tmp_path / "weights", tmp_path / "scratch")
+    places.lay_out()
+    worker = WorkerProcess(OURS, places, "fp32", most_bytes=32 * 2**20)  # not even numpy loads
+    for _ in range(2):  # it is started anew, and fails anew
+        answer = worker.ask(Job(8, 8, 1), 60)
+        assert isinstance(answer, Failure)
+        assert "does not start" in answer.why
+    worker.end()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_quick_form_has_not_collapsed() -> None:
+    done = subprocess.run(
+        [sys.executable, str(TOOLS / "benchmark"), "--quick"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,1 @@
+"""The project's benchmark: `python tools/benchmark`; see README.md here."""

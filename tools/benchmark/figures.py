@@ -1,0 +1,66 @@
+"""Arithmetic on measured figures."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A median, and the least and the most that was seen."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Summarise at least one value."""
+        return cls(statistics.median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times more one takes than the other.
+
+    Attributes:
+        medians: Ratio of the medians.
+        least: Least ratio of a pair that was measured one after the other.
+        most: Most.
+    """
+
+    medians: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, theirs: Sequence[float], ours: Sequence[float]) -> Ratio:
+        """Compare paired values, of which ours are above 0."""
+        pairs = [a / b for a, b in zip(theirs, ours, strict=True)]
+        medians = statistics.median(theirs) / statistics.median(ours)
+        return cls(medians, min(pairs), max(pairs))
+
+
+def collapsed(
+    measured: dict[str, float], recorded: dict[str, float], *, same_machine: bool
+) -> list[str]:
+    """Return what is wrong: ratios below half of the recorded ones.
+
+    Args:
+        measured: Ratios by name; the name begins with the precision, as in `fp32 new-1`.
+        recorded: Those of the last recorded run. A name that only one of both has is not judged.
+        same_machine: On another machine only `fp32` is judged: what a lower precision gains hangs
+            on what the processor has for it.
+    """
+    problems = []
+    for name in sorted(measured.keys() & recorded.keys()):
+        if not same_machine and not name.startswith("fp32 "):
+            continue
+        if measured[name] < recorded[name] / 2:
+            problems.append(
+                f"{name}: ratio {measured[name]:.2f}, below half of the recorded"
+                f" {recorded[name]:.2f}"
+            )
+    return problems

@@ -1,0 +1,73 @@
+"""What the parent asks of a worker, and what it answers; both travel over a pipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+OURS, BUILT_IN, META = "ours", "built-in", "meta"
+SYSTEMS = (OURS, BUILT_IN, META)
+"""The columns of the table, and what a worker can be."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Some images with boxes, timed once.
+
+    Attributes:
+        width: Of every image, in pixels.
+        height: Of every image.
+        boxes: Boxes on every image.
+        seed: Of the images: two jobs have the same images if all of these figures are the same.
+        turn: With the seed, tells the boxes.
+        images: Images in one request.
+        encoded: The images have been segmented with another box before the clock starts.
+        callers: Threads that ask at the same time, each about images of its own.
+        requests: Requests of each caller, one after the other.
+    """
+
+    width: int
+    height: int
+    boxes: int
+    seed: tuple[int, ...] = (0,)
+    turn: int = 0
+    images: int = 1
+    encoded: bool = False
+    callers: int = 1
+    requests: int = 1
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """Asks our worker for the machine's limit, and how near encoder and decoder come to it."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one job took.
+
+    Attributes:
+        seconds: By the wall clock, for all requests.
+        added_bytes: Most resident memory during the job, above that before it.
+        rows: Rows of detections that came out.
+        area: Pixels set in all masks together.
+    """
+
+    seconds: float
+    added_bytes: int
+    rows: int
+    area: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Figures by name: what a worker says of itself, or the outcome of `Roofline`."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that has no answer, and why."""
+
+    why: str

@@ -1,0 +1,189 @@
+"""The rows of the table, what is to be reached in each, and their measurement in paired turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from benchmark.figures import Ratio
+from benchmark.jobs import BUILT_IN, OURS, Answer, Facts, Failure, Job, Roofline
+from benchmark.memory import GIB
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    Attributes:
+        name: On the command line and in the JSON.
+        title: In the table.
+        job: What is timed; its seed and turn are set anew for every turn.
+        reach: Least ratio, built-in : ours; with `again`, our own new image : the same again.
+        memory_share: Most of our added memory, as a share of the built-in block's.
+        memory_bytes: Most of our added memory.
+        again: A new image is timed first, then the same one again with other boxes.
+        most_turns: Turns at most, where one takes minutes.
+        timeout_s: For one job.
+    """
+
+    name: str
+    title: str
+    job: Job
+    reach: float | None = None
+    memory_share: float | None = None
+    memory_bytes: int | None = None
+    again: bool = False
+    most_turns: int = 100
+    timeout_s: float = 600
+
+
+_SMALL, _LARGE = Job(1800, 1200, 1), Job(4000, 3000, 1, encoded=True)
+_ENCODED = replace(_SMALL, encoded=True)
+
+ROWS = (
+    Row("new-1", "new 1800x1200 image, 1 box", _SMALL, 3),
+    Row("encoded-10", "encoded image, 10 boxes", replace(_ENCODED, boxes=10), 8),
+    Row(
+        "encoded-100",
+        "encoded image, 100 boxes",
+        replace(_ENCODED, boxes=100),
+        10,
+        memory_share=1 / 8,
+    ),
+    Row(
+        "large-30",
+        "4000x3000 image, 30 boxes (encoded)",
+        replace(_LARGE, boxes=30),
+        most_turns=3,
+    ),
+    Row(
+        "large-100",
+        "4000x3000 image, 100 boxes (encoded)",
+        replace(_LARGE, boxes=100),
+        10,
+        memory_bytes=GIB,
+        most_turns=3,
+    ),
+    Row("again", "the same image again, other prompts", _SMALL, 20, again=True),
+    Row(
+        "batch-64",
+        "64 images, 5 boxes each (throughput)",
+        replace(_SMALL, boxes=5, images=64),
+        3,
+        most_turns=3,
+        timeout_s=900,
+    ),
+)
+
+
+class Asked(Protocol):
+    """Whoever does jobs: a `WorkerProcess`."""
+
+    def ask(self, job: Job | Roofline, timeout_s: float) -> Answer | Facts | Failure:
+        """Have a job done."""
+
+
+@dataclass
+class Cell:
+    """What one system did in one row; `new_seconds` only where a row times a new image too."""
+
+    answers: list[Answer] = field(default_factory=list)
+    new_seconds: list[float] = field(default_factory=list)
+    failure: str | None = None
+
+    @property
+    def seconds(self) -> list[float]:
+        """Seconds of every turn."""
+        return [answer.seconds for answer in self.answers]
+
+    @property
+    def added_bytes(self) -> list[float]:
+        """Added memory of every turn."""
+        return [float(answer.added_bytes) for answer in self.answers]
+
+
+@dataclass
+class Measured:
+    """A row with its cells by system."""
+
+    row: Row
+    cells: dict[str, Cell]
+
+    def ratio(self, over: str = BUILT_IN, of: str = "seconds") -> Ratio | None:
+        """Return theirs : ours, or None where one of both failed."""
+        ours, theirs = self.cells.get(OURS), self.cells.get(over)
+        if ours is None or ours.failure or theirs is None or theirs.failure:
+            return None
+        return Ratio.of(getattr(theirs, of), getattr(ours, of))
+
+    def reached(self) -> float | None:
+        """Return the ratio that `row.reach` asks for, where it could be measured."""
+        ours = self.cells.get(OURS)
+        if self.row.again:
+            if ours is None or ours.failure:
+                return None
+            return Ratio.of(ours.new_seconds, ours.seconds).medians
+        ratio = self.ratio()
+        return ratio.medians if ratio else None
+
+    def disagreement(self) -> float:
+        """Return by how much the systems' masks differ in pixels, as a share of ours."""
+        ours = self.cells.get(OURS)
+        if ours is None or not ours.answers:
+            return 0.0
+        area = max(1, ours.answers[0].area)
+        others = [cell for cell in self.cells.values() if cell.answers]
+        return max(abs(cell.answers[0].area - area) / area for cell in others)
+
+
+def measure(row: Row, systems: Mapping[str, Asked], turns: int, seed: int, say: Say) -> Measured:
+    """Measure a row: one turn to warm up, then all systems in turn, each time in another order."""
+    measured = Measured(row, {name: Cell() for name in systems})
+    names = list(systems)
+    for turn in range(-1, min(turns, row.most_turns)):
+        shift = turn % len(names)
+        for name in (*names[shift:], *names[:shift]):
+            cell = measured.cells[name]
+            if cell.failure is None:
+                _take_turn(row, systems[name], cell, seed, turn)
+                say(f"  {row.name} turn {turn} {name}: {_brief(cell, turn)}")
+    return measured
+
+
+def _take_turn(row: Row, system: Asked, cell: Cell, seed: int, turn: int) -> None:
+    # An encoded image stays the same through all turns, a new one is another in each.
+    job = replace(row.job, seed=(seed, 0 if row.job.encoded else turn + 1), turn=turn + 1)
+    if turn < 0 and job.images > 1:
+        job = replace(job, images=1)
+    first: Answer | Facts | Failure | None = None
+    if row.again:
+        first = system.ask(job, row.timeout_s)
+        if not isinstance(first, Answer):
+            cell.failure = _why(first)
+            return
+        job = replace(job, encoded=True, turn=job.turn + 1000)
+    answer = system.ask(job, row.timeout_s)
+    if not isinstance(answer, Answer):
+        cell.failure = _why(answer)
+    elif turn >= 0:
+        cell.answers.append(answer)
+        if isinstance(first, Answer):
+            cell.new_seconds.append(first.seconds)
+
+
+def _why(answer: Answer | Facts | Failure) -> str:
+    return answer.why if isinstance(answer, Failure) else "no answer"
+
+
+def _brief(cell: Cell, turn: int) -> str:
+    if cell.failure:
+        return f"failed: {cell.failure}"
+    return "warm" if turn < 0 else f"{cell.seconds[-1]:.3f} s"
+
+
+def named(names: Sequence[str]) -> list[Row]:
+    """Return the rows of these names, in the table's order."""
+    return [row for row in ROWS if row.name in names]
