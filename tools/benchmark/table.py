@@ -73,7 +73,7 @@ ROWS = (
         "64 images, 5 boxes each (throughput)",
         replace(_SMALL, boxes=5, images=64),
         3,
-        most_turns=3,
+        most_turns=1,
         timeout_s=900,
     ),
 )

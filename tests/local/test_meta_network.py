@@ -1,0 +1,78 @@
+"""The network for GPUs, on the CPU: Meta's modules give what the CPU's own network gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sam2_block.backends.local.checkpoints import fetch_checkpoint
+from sam2_block.backends.local.decoder import decode
+from sam2_block.backends.local.devices import Compute
+from sam2_block.backends.local.encoder import encode
+from sam2_block.backends.local.lean.network import LeanNetwork
+from sam2_block.backends.local.meta_network import MetaNetwork
+from sam2_block.backends.local.model import load_model
+from sam2_block.backends.local.upsample import LowResMask
+from sam2_block.prompts import LabeledPoint, Prompt
+from sam2_block.settings import Settings
+
+CPU = torch.device("cpu")
+PROMPTS = [
+    Prompt(box_xyxy=(81, 39, 116, 74)),
+    Prompt(points=(LabeledPoint(150, 50),)),
+    Prompt(
+        box_xyxy=(193, 29, 238, 74), points=(LabeledPoint(215, 50), LabeledPoint(190, 20, False))
+    ),
+    Prompt(box_xyxy=(258, 33, 297, 72)),
+]
+
+
+def answers(
+    kind: type[LeanNetwork] | type[MetaNetwork], precision: str, image: np.ndarray, multimask: bool
+) -> list[LowResMask]:
+    compute = Compute(CPU, precision)
+    network = kind(load_model("demo", fetch_checkpoint("demo", Settings()), CPU), compute)
+    return decode(
+        network,
+        compute,
+        encode(network, compute, image),
+        PROMPTS,
+        (image.shape[0], image.shape[1]),
+        multimask_output=multimask,
+    )
+
+
+@pytest.mark.parametrize("multimask", [True, False])
+def test_both_networks_give_the_same_masks(coins: np.ndarray, multimask: bool) -> None:
+    found = answers(MetaNetwork, "fp32", coins, multimask)
+    expected = answers(LeanNetwork, "fp32", coins, multimask)
+    for one, other in zip(found, expected, strict=True):
+        assert (one.x, one.y, one.image_hw) == (other.x, other.y, other.image_hw)
+        assert one.score == pytest.approx(other.score, abs=1e-5)
+        np.testing.assert_allclose(one.logits, other.logits, rtol=1e-3, atol=1e-3)
+
+
+def test_half_precision_of_metas_modules_gives_nearly_the_same_masks(coins: np.ndarray) -> None:
+    found = answers(MetaNetwork, "bf16", coins, True)
+    expected = answers(MetaNetwork, "fp32", coins, True)
+    assert any(one.score != other.score for one, other in zip(found, expected, strict=True))
+    for one, other in zip(found, expected, strict=True):
+        assert one.score == pytest.approx(other.score, abs=0.05)
+        assert one.logits.dtype == np.float32
+        assert one.mask().crop.sum() == pytest.approx(other.mask().crop.sum(), rel=0.1)
+
+
+def test_a_batch_is_smaller_where_prompts_have_more_tokens() -> None:
+    model = load_model("demo", fetch_checkpoint("demo", Settings()), CPU)
+    network = MetaNetwork(model, Compute(CPU, "fp32"))
+    assert network.batch_size(2) > network.batch_size(100) >= 1
+    assert network.batch_size(10**9) == 1
+
+
+def test_the_embedding_knows_its_bytes(coins: np.ndarray) -> None:
+    compute = Compute(CPU, "fp32")
+    model = load_model("demo", fetch_checkpoint("demo", Settings()), CPU)
+    embedding = encode(MetaNetwork(model, compute), compute, coins)
+    side, channels = 36, 128
+    assert embedding.nbytes == 4 * side * side * channels * (1 + 2 + 1)
