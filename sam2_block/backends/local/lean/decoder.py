@@ -15,7 +15,6 @@ from sam2_block.backends.local.lean.image_side import ImageSide
 from sam2_block.backends.local.lean.neck import Features
 from sam2_block.backends.local.lean.transformer import Transformer
 from sam2_block.backends.local.lean.upscaling import Upscaling, in_image_order
-from sam2_block.backends.local.lean.workspace import Workspaces
 
 # Bytes that the pixels of the prompts decoded together may take. A few prompts fill the caches, and
 # more of them only wait for memory.
@@ -29,7 +28,7 @@ class Decoder:
         model: A `SAM2Base`.
 
     Attributes:
-        most_prompts: How many prompts can be decoded together.
+        most_prompts: How many prompts are best decoded together.
     """
 
     def __init__(self, model: Any) -> None:
@@ -41,7 +40,6 @@ class Decoder:
         self._transformer = Transformer(self._decoder.transformer, positions)
         self._upscaling = Upscaling(self._decoder.output_upscaling)
         self.most_prompts: int = max(1, _PIXELS_BYTES // positions.nbytes)
-        self._workspaces = Workspaces(self.most_prompts, *positions.shape)
 
     def image_side(self, features: Features) -> ImageSide:
         """Compute what every prompt on an image shares."""
@@ -55,18 +53,12 @@ class Decoder:
 
         Args:
             side: Of the image.
-            sparse: `(B, T, C)`, the prompts' own tokens; of `most_prompts` at the most.
+            sparse: `(B, T, C)`, the prompts' own tokens.
             multimask: Choose among three masks, or take the single one.
 
         Returns:
             Logits `(B, 4h, 4w)` of the best mask of each prompt, and its score `(B,)`.
         """
-        with self._workspaces.lent() as pixels:
-            return self._decode(side, sparse, multimask, pixels[: len(sparse)])
-
-    def _decode(
-        self, side: ImageSide, sparse: Tensor, multimask: bool, pixels: Tensor
-    ) -> tuple[Tensor, Tensor]:
         decoder = self._decoder
         parts = [decoder.iou_token.weight, decoder.mask_tokens.weight]
         if decoder.pred_obj_scores:
@@ -74,7 +66,7 @@ class Decoder:
         before = int(decoder.pred_obj_scores)
         tokens = torch.cat([torch.cat(parts).expand(len(sparse), -1, -1), sparse], dim=1)
         outputs = before + 1 + decoder.num_mask_tokens
-        tokens = self._transformer(side, tokens, outputs, pixels)
+        tokens, pixels = self._transformer(side, tokens, outputs)
         scores = decoder.iou_prediction_head(tokens[:, before])
         of_masks = tokens[:, before + 1 :].unbind(1)
         mlps = zip(decoder.output_hypernetworks_mlps, of_masks, strict=True)

@@ -44,17 +44,16 @@ class Transformer:
             _heads(attention.v_proj(pixels)[None], attention.num_heads),
         )
 
-    def __call__(self, side: ImageSide, tokens: Tensor, outputs: int, pixels: Tensor) -> Tensor:
+    def __call__(self, side: ImageSide, tokens: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
         """Run both layers and the last attention.
 
         Args:
             side: Of the image.
             tokens: `(B, T, C)`.
             outputs: How many of the first tokens are to be returned.
-            pixels: `(B, M, C)`, filled in.
 
         Returns:
-            Tokens `(B, outputs, C)`.
+            Tokens `(B, outputs, C)`, and each prompt's pixels `(B, M, C)`.
         """
         first, second = self._transformer.layers
         last = self._transformer.final_attn_token_to_image
@@ -67,6 +66,7 @@ class Transformer:
         placed = queries + tokens
         queries = second.norm1(queries + second.self_attn(placed, placed, queries))
         attention = second.cross_attn_token_to_image
+        pixels = side.pixels.new_empty(len(tokens), *side.pixels.shape)
         before = side.pixels.expand_as(pixels)
         found = self._sweep(attention, queries + tokens, answers, before, pixels)
         queries = second.norm2(queries + found)
@@ -74,8 +74,7 @@ class Transformer:
         answers = _Answers.of(second, queries, tokens)
         queries, tokens = queries[:, :outputs], tokens[:, :outputs]
         queries = queries + self._sweep(last, queries + tokens, answers, pixels, pixels)
-        answer: Tensor = self._transformer.norm_final_attn(queries)
-        return answer
+        return self._transformer.norm_final_attn(queries), pixels
 
     def _sweep(
         self, attention: Any, tokens: Tensor, answers: _Answers, before: Tensor, pixels: Tensor
