@@ -95,7 +95,7 @@ def roofline(figures: dict[str, Any]) -> str:
     heads = ["part", "operations", "floor", "measured", "times the floor", "to reach"]
     lines = [
         f"Fastest matrix product here: {rates['fp32'] / 1e9:.0f} GFLOP/s in fp32,"
-        f" {rates['bf16'] / 1e9:.0f} in bf16. This block computes in {figures['precision']}.",
+        f" {rates['bf16'] / 1e9:.0f} in bf16.",
         "",
         _line(heads),
         _line(["---", *("--:" for _ in heads[1:])]),
@@ -106,7 +106,7 @@ def roofline(figures: dict[str, Any]) -> str:
             _line(
                 [
                     title,
-                    f"{part['flops'] / 1e9:.1f} GFLOP",
+                    f"{part['flops'] / 1e9:.1f} GFLOP in {part['precision']}",
                     seconds_text(part["floor_s"]),
                     seconds_text(part["seconds"]),
                     f"{part['times_floor']:.1f}x",
