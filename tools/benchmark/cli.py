@@ -126,7 +126,13 @@ def _plot_text(args: argparse.Namespace, curves: dict[str, scaling.Curve]) -> st
         for name, curve in curves.items()
         if curve.end
     ]
-    return "\n".join([f"![Time and memory over boxes]({link})", "", *ends])
+    return "\n".join([f"![Time and memory over boxes]({link})", "", _OF_THE_PLOT, *ends])
+
+
+_OF_THE_PLOT = (
+    "Memory includes the masks returned. This block holds them as one dense array up to\n"
+    "`SAM2_BLOCK_DENSE_MASK_BYTES` (1 GiB), as 300 boxes here, and compactly above, as 1000."
+)
 
 
 def _figures(measured: Measured) -> dict[str, Any]:

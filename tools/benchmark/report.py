@@ -138,7 +138,8 @@ def machine(facts: dict[str, Any], command: str) -> str:
         f" default), this block with `SAM2_BLOCK_PRECISION={facts['precision']}`"
         f" ({facts['computes_in']}), no GPU."
     )
-    return "\n".join(textwrap.wrap(text, 100)) + f"\n\n```bash\n{command}\n```"
+    lines = textwrap.wrap(text, 100, break_on_hyphens=False)
+    return "\n".join([*lines, "", "```bash", command, "```"])
 
 
 def spread_text(spread: Spread) -> str:
