@@ -102,12 +102,15 @@ def test_which_cpus_multiply_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
             **{name: lambda answer=answer: answer for name, answer in answers.items()}
         )
 
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     asked = devices._multiplies_bf16
     assert asked(cpu(_is_avx512_bf16_supported=True, _is_amx_tile_supported=False))
     assert asked(cpu(_is_avx512_bf16_supported=False, _is_amx_tile_supported=True))
     assert not asked(cpu(_is_avx512_bf16_supported=False, _is_amx_tile_supported=False))
     assert not asked(cpu())  # early releases of PyTorch, other processors
     assert isinstance(asked(torch.cpu), bool)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert not asked(cpu(_is_avx512_bf16_supported=True))
 
 
 def test_an_applications_autocast_does_not_reach_the_model() -> None:

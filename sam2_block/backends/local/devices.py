@@ -102,11 +102,12 @@ def _native_precision(device: torch.device) -> str:
 
 
 def _multiplies_bf16(cpu: Any) -> bool:
-    """Whether the processor has instructions for it; without them bfloat16 is slower than single.
+    """Whether processor and PyTorch (by oneDNN) can; else bfloat16 is slower than single.
 
     Args:
         cpu: The module `torch.cpu`, whose questions have no public names, and no names at all in
             early releases.
     """
     questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(cpu, question, lambda: False)() for question in questions)
+    has_one_dnn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return has_one_dnn and any(getattr(cpu, question, lambda: False)() for question in questions)
