@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
-import site
 import socket
 import subprocess
 import sys
@@ -15,6 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+sys.path.append(str(Path(__file__).parents[2] / "tools"))
+
+from inference_home import make_package, offline_environment
 
 START_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 10
@@ -97,19 +99,7 @@ def running_server(folder: Path, checkpoint: Path) -> Iterator[Sam2Server]:
 
 def _lay_out(work_dir: Path, checkpoint: Path) -> None:
     """Make what the server expects under its working directory: a model, and a landing page."""
-    package = work_dir / "sam2" / VERSION
-    package.mkdir(parents=True)
-    (package / "model.pt").hardlink_to(checkpoint)
-    described = {
-        "sam_configuration.json": {"version": "sam2_hiera_t"},
-        "model_config.json": {
-            "model_architecture": "sam2",
-            "task_type": "interactive-instance-segmentation",
-            "backend_type": "torch",
-        },
-    }
-    for name, content in described.items():
-        (package / name).write_text(json.dumps(content))
+    make_package(work_dir).hardlink_to(checkpoint)
     for name in ("static", "_next/static"):
         (work_dir / "inference/landing/out" / name).mkdir(parents=True)
 
@@ -126,34 +116,9 @@ def _environment(folder: Path, url: str, checkpoint_dir: Path) -> dict[str, str]
         for name, value in os.environ.items()
         if not name.startswith(unwanted) and name not in ("ROBOFLOW_API_KEY", "API_KEY")
     }
-    places = {
-        name: folder / "home" / place
-        for name, place in {
-            "HOME": "",
-            "TMPDIR": "tmp",
-            "MODEL_CACHE_DIR": "models",
-            "INFERENCE_HOME": "models",
-            "HF_HOME": "huggingface",
-            "MPLCONFIGDIR": "matplotlib",
-            "YOLO_CONFIG_DIR": "ultralytics",
-            "ORT_TENSORRT_CACHE_PATH": "models",
-        }.items()
-    }
-    for place in places.values():
-        place.mkdir(parents=True, exist_ok=True)
     return {
         **environment,
-        **{name: str(place) for name, place in places.items()},
-        "PYTHONUSERBASE": site.getuserbase(),  # packages there are found in spite of the new HOME
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "ALLOW_INFERENCE_MODELS_DIRECTLY_ACCESS_LOCAL_PACKAGES": "True",
-        "CORE_MODEL_SAM2_ENABLED": "True",
-        "USE_INFERENCE_MODELS": "True",
-        "OFFLINE_MODE": "True",
-        "HF_HUB_OFFLINE": "1",
-        "METRICS_ENABLED": "False",
-        "TELEMETRY_OPT_OUT": "True",
-        "WORKFLOWS_PLUGINS": "sam2_block",
+        **offline_environment(folder / "home"),
         "WORKFLOWS_REMOTE_API_TARGET": "self-hosted",
         "LOCAL_INFERENCE_API_URL": url,
         "SAM2_BLOCK_CHECKPOINT_DIR": str(checkpoint_dir),
