@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from sam2_block.backends.local.compute_thread import COMPUTE_THREAD
 from sam2_block.backends.local.decoder import decode
 from sam2_block.backends.local.embedding_cache import EmbeddingCache
 from sam2_block.backends.local.encoder import encode
@@ -39,13 +40,17 @@ class LocalBackend:
         """Answer every prompt on one image; see `Backend.predict`."""
         loaded = MODELS.get(version, self.settings)
         with _memory_errors_of(loaded):
-            return decode(
-                loaded.network,
-                loaded.compute,
-                self._embedding(loaded, image),
-                prompts,
-                (image.shape[0], image.shape[1]),
-                multimask_output=multimask_output,
+            embedding = self._embedding(loaded, image)
+            return COMPUTE_THREAD.run(
+                loaded.compute.device,
+                lambda: decode(
+                    loaded.network,
+                    loaded.compute,
+                    embedding,
+                    prompts,
+                    (image.shape[0], image.shape[1]),
+                    multimask_output=multimask_output,
+                ),
             )
 
     def embed(self, image: Image, *, version: str) -> None:
@@ -57,7 +62,9 @@ class LocalBackend:
     def _embedding(self, loaded: LoadedModel, image: Image) -> Embedding:
         return self.embeddings.get_or_make(
             (loaded.key, content_key(image)),
-            lambda: encode(loaded.network, loaded.compute, image),
+            lambda: COMPUTE_THREAD.run(
+                loaded.compute.device, lambda: encode(loaded.network, loaded.compute, image)
+            ),
         )
 
 

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 from sam2_block.backends.local.checkpoints import fetch_checkpoint
+from sam2_block.backends.local.compute_thread import COMPUTE_THREAD
 from sam2_block.backends.local.devices import Compute, choose_compute
 from sam2_block.backends.local.model import load_model
 from sam2_block.backends.local.network import Network, make_network
@@ -70,8 +71,11 @@ class ModelRegistry:
             if key in self._models:  # another flight may have landed since the first look
                 return self._models[key]
         start = time.perf_counter()
-        model = load_model(version, fetch_checkpoint(version, settings), compute.device)
-        network = make_network(model, compute)
+        checkpoint = fetch_checkpoint(version, settings)
+        network = COMPUTE_THREAD.run(
+            compute.device,
+            lambda: make_network(load_model(version, checkpoint, compute.device), compute),
+        )
         logger.info(
             "SAM 2 %s loaded on %s in %s in %.1f s",
             version,
@@ -86,7 +90,7 @@ class ModelRegistry:
                 " Meta's weights."
             )
         elif compute.device.type == "cpu":
-            logger.info("SAM 2 %s runs on the CPU: expect seconds for each new image.", version)
+            logger.info("SAM 2 %s runs on the CPU: expect seconds for a new image.", version)
         loaded = LoadedModel(key, network, compute)
         with self._lock:
             self._models[key] = loaded

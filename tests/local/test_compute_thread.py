@@ -1,0 +1,202 @@
+"""PyTorch's work on a CPU lasts in one thread, and nobody waits for it or is left without it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+import torch
+
+from sam2_block.backends.local import backend as backend_module
+from sam2_block.backends.local import model_registry
+from sam2_block.backends.local.backend import LocalBackend
+from sam2_block.backends.local.compute_thread import ComputeThread
+from sam2_block.backends.local.model_registry import MODELS
+from sam2_block.prompts import Prompt
+from sam2_block.settings import Settings
+
+CPU = torch.device("cpu")
+
+Result = TypeVar("Result")
+
+
+def in_a_thread(call: Callable[[], Result]) -> Result:
+    """Call from a thread that ends with the call, as the engine's steps do."""
+    found: list[Result] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(60)
+    if errors:
+        raise errors[0]
+    return found[0]
+
+
+@pytest.fixture
+def lasting() -> ComputeThread:
+    return ComputeThread()
+
+
+def test_callers_that_end_share_a_thread_that_lasts(lasting: ComputeThread) -> None:
+    def ask() -> tuple[int, int]:
+        return threading.get_ident(), lasting.run(CPU, threading.get_ident)
+
+    first, second = in_a_thread(ask), in_a_thread(ask)
+    assert first[1] == second[1]
+    assert first[0] != first[1]
+    assert second[0] != second[1]
+
+
+def test_the_main_thread_and_other_devices_compute_where_they_are(lasting: ComputeThread) -> None:
+    assert lasting.run(CPU, threading.get_ident) == threading.get_ident()
+    here, there = in_a_thread(
+        lambda: (
+            threading.get_ident(),
+            lasting.run(torch.device("cuda", 0), threading.get_ident),
+        )
+    )
+    assert here == there
+
+
+def test_a_call_does_not_wait_for_another(lasting: ComputeThread) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def long() -> bool:
+        begun.set()
+        return may_end.wait(60)
+
+    other = threading.Thread(target=lambda: lasting.run(CPU, long))
+    other.start()
+    assert begun.wait(60)
+    here, there = in_a_thread(
+        lambda: (threading.get_ident(), lasting.run(CPU, threading.get_ident))
+    )
+    may_end.set()
+    other.join()
+    assert here == there
+    here, there = in_a_thread(
+        lambda: (threading.get_ident(), lasting.run(CPU, threading.get_ident))
+    )
+    assert here != there
+
+
+def test_an_error_reaches_the_caller_and_the_thread_goes_on(lasting: ComputeThread) -> None:
+    before = in_a_thread(lambda: lasting.run(CPU, threading.get_ident))
+    with pytest.raises(ZeroDivisionError):
+        in_a_thread(lambda: lasting.run(CPU, lambda: 1 // 0))
+    assert in_a_thread(lambda: lasting.run(CPU, threading.get_ident)) == before
+
+
+@pytest.fixture
+def cores() -> Iterator[int]:
+    """Return how many cores PyTorch uses, and have it use as many again."""
+    before = torch.get_num_threads()
+    yield before
+    torch.set_num_threads(before)
+
+
+def test_the_thread_follows_the_cores_that_the_application_allows(
+    lasting: ComputeThread, cores: int
+) -> None:
+    assert in_a_thread(lambda: lasting.run(CPU, torch.get_num_threads)) == cores
+    torch.set_num_threads(cores + 1)
+    assert in_a_thread(lambda: lasting.run(CPU, torch.get_num_threads)) == cores + 1
+
+
+PREAMBLE = """
+import os, sys, threading, torch
+from sam2_block.backends.local.compute_thread import COMPUTE_THREAD
+
+def ask():
+    product = lambda: float((torch.ones(300, 300) @ torch.ones(300, 300))[0, 0])
+    print(COMPUTE_THREAD.run(torch.device("cpu"), product), flush=True)
+
+def in_a_thread():
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+"""
+
+
+def run_script(script: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", PREAMBLE + script],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_process_has_a_thread_of_its_own() -> None:
+    script = """
+in_a_thread()
+child = os.fork()
+if child == 0:
+    in_a_thread()
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    assert run_script(script) == "300.0\n300.0\n"
+
+
+def test_a_thread_that_outlives_the_main_one_is_answered() -> None:
+    script = """
+def late():
+    threading.main_thread().join()
+    ask()
+
+in_a_thread()
+threading.Thread(target=late).start()
+"""
+    assert run_script(script) == "300.0\n300.0\n"
+
+
+def test_loading_encoding_and_decoding_run_in_it(
+    coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where: dict[str, int] = {}
+
+    def watch(module: Any, name: str) -> None:
+        function = getattr(module, name)
+
+        def watched(*args: Any, **options: Any) -> Any:
+            where[name] = threading.get_ident()
+            return function(*args, **options)
+
+        monkeypatch.setattr(module, name, watched)
+
+    for module, name in (
+        (model_registry, "load_model"),
+        (model_registry, "make_network"),
+        (backend_module, "encode"),
+        (backend_module, "decode"),
+    ):
+        watch(module, name)
+    MODELS.unload()
+    backend = LocalBackend(Settings(device="cpu"))
+    box = Prompt(box_xyxy=(10.0, 10.0, 60.0, 60.0))
+
+    def ask() -> int:
+        backend.predict(coins, [box], version="demo", multimask_output=True)
+        return threading.get_ident()
+
+    caller = in_a_thread(ask)
+    assert set(where) == {"load_model", "make_network", "encode", "decode"}
+    assert len(set(where.values())) == 1
+    assert caller not in where.values()
