@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from supervision.detection.compact_mask import CompactMask
 
 from sam2_block.errors import PromptError
@@ -93,11 +94,23 @@ class MaskArray:
         return CompactMasks.of(CompactMask.merge(self._compact))
 
 
-def cropped_masks(masks: Any) -> Iterator[CroppedMask]:
-    """Yield each of some masks, `(N, H, W)` or held compactly, as its crop."""
+def cropped_masks(
+    masks: Any, boxes_xyxy: NDArray[np.float32] | None = None
+) -> Iterator[CroppedMask]:
+    """Yield each of some masks, `(N, H, W)` or held compactly, as its crop.
+
+    Args:
+        masks: Of one image.
+        boxes_xyxy: `(N, 4)`, first and last pixels of boxes that no mask exceeds, where known; the
+            rest of the image is then not looked at.
+    """
     if isinstance(masks, CompactMask):
         for index, (x, y) in enumerate(masks.offsets.tolist()):
             yield CroppedMask.from_region(masks.crop(index), x, y)
+    elif boxes_xyxy is not None:
+        for mask, box in zip(masks, boxes_xyxy, strict=True):
+            left, top, right, bottom = box.astype(int).tolist()
+            yield CroppedMask.from_region(mask[top : bottom + 1, left : right + 1], left, top)
     else:
         for mask in masks:
             yield CroppedMask.from_region(mask)

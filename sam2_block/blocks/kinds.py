@@ -60,7 +60,13 @@ def serialise_predictions(predictions: Any) -> dict[str, Any]:
     return answer
 
 
-def rle_column(rows: sv.Detections) -> np.ndarray[Any, Any]:
-    """Return the masks as a column of compressed COCO RLE, on the masks' own grid."""
+def rle_column(rows: sv.Detections, *, in_boxes: bool = False) -> np.ndarray[Any, Any]:
+    """Return the masks as a column of compressed COCO RLE, on the masks' own grid.
+
+    Args:
+        rows: Rows with masks.
+        in_boxes: No mask exceeds its row's box, as is so until other blocks change rows.
+    """
     _, height, width = rows.mask.shape
-    return object_column([mask.coco_rle((height, width)) for mask in cropped_masks(rows.mask)])
+    masks = cropped_masks(rows.mask, rows.xyxy if in_boxes else None)
+    return object_column([mask.coco_rle((height, width)) for mask in masks])

@@ -33,7 +33,7 @@ def complete_detections(rows: sv.Detections, image: WorkflowImageData) -> sv.Det
         # The serialisers read the size from the rows, and from here where there are none.
         rows.metadata[IMAGE_DIMENSIONS_KEY] = [height, width]
     if _is_root(image):
-        rows.data[RLE_MASK] = rle_column(rows)
+        rows.data[RLE_MASK] = rle_column(rows, in_boxes=True)
     completed: sv.Detections = attach_parents_coordinates_to_sv_detections(rows, image)
     return completed
 

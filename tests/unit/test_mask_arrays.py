@@ -32,10 +32,21 @@ def test_every_mask_is_given_back(dense_bytes: int) -> None:
     np.testing.assert_array_equal(np.asarray(masks), MASKS)
 
 
+EXPECTED = [CroppedMask.from_region(mask) for mask in MASKS]
+BOXES = {
+    "unknown": None,
+    "tight": np.array([mask.box_xyxy for mask in EXPECTED[:-1]] + [(3, 2, 9, 5)], np.float32),
+    "wide, and of an empty mask off the image": np.array(
+        [(0, 0, WIDTH - 1, HEIGHT - 1)] * (len(MASKS) - 1) + [(-9, -4, -2, HEIGHT + 3)], np.float32
+    ),
+}
+
+
 @either
-def test_masks_come_apart_as_they_went_in(dense_bytes: int) -> None:
-    crops = list(cropped_masks(held(dense_bytes)))
-    expected = [CroppedMask.from_region(mask) for mask in MASKS]
+@pytest.mark.parametrize("boxes", BOXES.values(), ids=BOXES)
+def test_masks_come_apart_as_they_went_in(dense_bytes: int, boxes: np.ndarray | None) -> None:
+    crops = list(cropped_masks(held(dense_bytes), boxes))
+    expected = EXPECTED
     for crop, mask in zip(crops, expected, strict=True):
         assert (crop.x, crop.y) == (mask.x, mask.y)
         np.testing.assert_array_equal(crop.crop, mask.crop)

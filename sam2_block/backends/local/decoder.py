@@ -70,9 +70,10 @@ def _batches(prompts: Sequence[Prompt], batch_size: Callable[[int], int]) -> Ite
     for index, prompt in enumerate(prompts):
         by_length[len(prompt.points) + 2 * (prompt.box_xyxy is not None)].append(index)
     for length, indices in by_length.items():
-        size = batch_size(length)
-        for start in range(0, len(indices), size):
-            yield indices[start : start + size]
+        batches = -(-len(indices) // batch_size(length))
+        for batch in range(batches):  # as large as each other
+            start, stop = (len(indices) * edge // batches for edge in (batch, batch + 1))
+            yield indices[start:stop]
 
 
 def _tokens(

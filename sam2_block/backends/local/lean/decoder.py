@@ -18,7 +18,7 @@ from sam2_block.backends.local.lean.upscaling import Upscaling, in_image_order
 
 # Bytes that the pixels of the prompts decoded together may take. A few prompts fill the caches, and
 # more of them only wait for memory.
-_PIXELS_BYTES = 16 * 1024**2
+_PIXELS_BYTES = 24 * 1024**2
 
 
 class Decoder:

@@ -61,7 +61,7 @@ class Transformer:
         queries = first.norm1(first.self_attn(tokens, tokens, tokens))
         found = _ask_image(first.cross_attn_token_to_image, queries + tokens, side)
         queries = first.norm2(queries + found)
-        queries = first.norm3(queries + first.mlp(queries))
+        queries = first.norm3(queries + _mlp(first.mlp, queries))
         answers = _Answers.of(first, queries, tokens)
         placed = queries + tokens
         queries = second.norm1(queries + second.self_attn(placed, placed, queries))
@@ -70,7 +70,7 @@ class Transformer:
         before = side.pixels.expand_as(pixels)
         found = self._sweep(attention, queries + tokens, answers, before, pixels)
         queries = second.norm2(queries + found)
-        queries = second.norm3(queries + second.mlp(queries))
+        queries = second.norm3(queries + _mlp(second.mlp, queries))
         answers = _Answers.of(second, queries, tokens)
         queries, tokens = queries[:, :outputs], tokens[:, :outputs]
         queries = queries + self._sweep(last, queries + tokens, answers, pixels, pixels)
@@ -144,6 +144,12 @@ class _Answers(NamedTuple):
         logits = product(self.keys[row], placed).add_(self.biases[row])
         shares = logits.reshape(heads, -1, len(pixels)).softmax(1).flatten(0, 1)
         return normed(product(shares.t(), self.values[row].t()).add_(pixels), self.layer.norm4)
+
+
+def _mlp(mlp: Any, x: Tensor) -> Tensor:
+    """Apply Meta's MLP of two layers, and a ReLU between them."""
+    inner, outer = mlp.layers
+    return product(product(x, inner.weight, inner.bias).relu_(), outer.weight, outer.bias)
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:
