@@ -1,4 +1,4 @@
-"""What the decoder does when the model gives nothing that can be used."""
+"""What is decoded together, and what comes of answers that cannot be used."""
 
 from __future__ import annotations
 
@@ -16,6 +16,26 @@ from sam2_block.prompts import Prompt
 from sam2_block.settings import Settings
 
 BOX = [Prompt(box_xyxy=(10, 10, 60, 60))]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "most", "sizes"), [(10, 6, [5, 5]), (10, 10, [10]), (7, 3, [2, 2, 3]), (1, 6, [1])]
+)
+def test_batches_are_few_and_of_like_size(
+    boxes: int, most: int, sizes: list[int], coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode, found = LeanNetwork.decode, []
+
+    def watched(network: Any, embedding: Any, tokens: Any, multimask_output: bool) -> Any:
+        found.append(len(tokens[0]))
+        return decode(network, embedding, tokens, multimask_output)
+
+    monkeypatch.setattr(LeanNetwork, "decode", watched)
+    monkeypatch.setattr(LeanNetwork, "batch_size", lambda *_: most)
+    LocalBackend(Settings(device="cpu")).predict(
+        coins, BOX * boxes, version="demo", multimask_output=True
+    )
+    assert found == sizes
 
 
 @pytest.mark.parametrize("score", [np.nan, np.inf])
