@@ -80,9 +80,19 @@ def test_a_new_image_is_new_in_every_turn_and_an_encoded_one_stays() -> None:
         assert all(len(cell.answers) == 3 for cell in measured.cells.values())
         jobs = systems[OURS].jobs
         assert jobs == systems[BUILT_IN].jobs == systems[META].jobs
-        assert len(jobs) == 4  # one to warm up
-        assert len({job.seed for job in jobs}) == (1 if encoded else 4)
-        assert len({(job.seed, job.turn) for job in jobs}) == 4  # other boxes
+        assert len(jobs) == 5  # one to warm up, one to count memory
+        assert [job.counted for job in jobs] == [False, True, False, False, False]
+        assert len({job.seed for job in jobs}) == (1 if encoded else 5)
+        assert len({(job.seed, job.turn) for job in jobs}) == 5  # other boxes
+        assert all(cell.added_bytes == [100] for cell in measured.cells.values())
+
+
+def test_memory_is_counted_in_the_only_turn_of_a_long_row() -> None:
+    ours = Recorded(1)
+    row = Row("r", "r", Job(8, 8, 3, images=64), most_turns=1)
+    measured = measure(row, {OURS: ours}, 5, 7, lambda text: None)
+    assert [(job.images, job.counted) for job in ours.jobs] == [(1, True), (64, True)]
+    assert measured.cells[OURS].added_bytes == [100]
 
 
 def test_the_same_image_again_comes_after_a_new_one() -> None:
@@ -100,7 +110,7 @@ def test_a_system_that_fails_is_asked_no_more_and_the_table_says_why() -> None:
     systems = {BUILT_IN: Recorded(9, fails_at=2), OURS: Recorded(1)}
     measured = measure(ROWS[0], systems, 5, 7, lambda text: None)
     assert len(systems[BUILT_IN].jobs) == 3
-    assert len(systems[OURS].jobs) == 6
+    assert len(systems[OURS].jobs) == 7
     assert measured.ratio() is None
     text = table([measured], [BUILT_IN, OURS])
     assert "failed: needs more than 12.0 GiB" in text
@@ -110,8 +120,8 @@ def test_a_system_that_fails_is_asked_no_more_and_the_table_says_why() -> None:
 def test_the_table_judges_time_and_memory() -> None:
     row = Row("r", "some work", Job(8, 8, 1), reach=3, memory_share=1 / 8)
     cells = {
-        BUILT_IN: Cell([Answer(4.0, 700 * 2**20, 1, 50)]),
-        OURS: Cell([Answer(1.0, 100 * 2**20, 1, 50)]),
+        BUILT_IN: Cell([Answer(4.0, 0, 1, 50)], [700 * 2**20]),
+        OURS: Cell([Answer(1.0, 0, 1, 50)], [100 * 2**20]),
     }
     text = table([Measured(row, cells)], [BUILT_IN, OURS])
     assert "**4.0x**" in text

@@ -94,8 +94,8 @@ def _run(args: argparse.Namespace, places: Places, most_bytes: int) -> tuple[str
 
 _HEAD = (
     "SAM 2 hiera_tiny on a CPU: the same machine, weights and workflow, the systems in turns. A\n"
-    "cell is the median of the turns, their least and most, and the median of the memory that a\n"
-    "turn added, by the operating system's count. How it is measured:\n"
+    "cell is the median of the turns, their least and most, and the memory that a turn of its own\n"
+    "added, by the operating system's count. How it is measured:\n"
     "[`tools/benchmark`](../tools/benchmark/README.md)."
 )
 

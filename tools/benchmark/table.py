@@ -8,9 +8,11 @@ from typing import Protocol
 
 from benchmark.figures import Ratio
 from benchmark.jobs import BUILT_IN, OURS, Answer, Facts, Failure, Job, Roofline
-from benchmark.memory import GIB
+from benchmark.memory import GIB, MIB
 
 Say = Callable[[str], None]
+
+_WARM, _COUNTED = -2, -1  # turns before the timed ones
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,17 @@ class Asked(Protocol):
 
 @dataclass
 class Cell:
-    """What one system did in one row; `new_seconds` only where a row times a new image too."""
+    """What one system did in one row.
+
+    Attributes:
+        answers: Of the turns that were timed.
+        added_bytes: Added memory, of the turns in which it was counted.
+        new_seconds: Where a row times a new image too.
+        failure: Why there is no answer.
+    """
 
     answers: list[Answer] = field(default_factory=list)
+    added_bytes: list[float] = field(default_factory=list)
     new_seconds: list[float] = field(default_factory=list)
     failure: str | None = None
 
@@ -98,11 +108,6 @@ class Cell:
     def seconds(self) -> list[float]:
         """Seconds of every turn."""
         return [answer.seconds for answer in self.answers]
-
-    @property
-    def added_bytes(self) -> list[float]:
-        """Added memory of every turn."""
-        return [float(answer.added_bytes) for answer in self.answers]
 
 
 @dataclass
@@ -140,10 +145,15 @@ class Measured:
 
 
 def measure(row: Row, systems: Mapping[str, Asked], turns: int, seed: int, say: Say) -> Measured:
-    """Measure a row: one turn to warm up, then all systems in turn, each time in another order."""
+    """Measure a row: all systems in turn, each time in another order.
+
+    In a first turn they warm up, in a second their memory is counted, the others are timed. A row
+    that is timed once takes minutes: its memory is counted in that turn.
+    """
     measured = Measured(row, {name: Cell() for name in systems})
     names = list(systems)
-    for turn in range(-1, min(turns, row.most_turns)):
+    first = (_WARM,) if row.most_turns == 1 else (_WARM, _COUNTED)
+    for turn in (*first, *range(min(turns, row.most_turns))):
         shift = turn % len(names)
         for name in (*names[shift:], *names[:shift]):
             cell = measured.cells[name]
@@ -155,8 +165,10 @@ def measure(row: Row, systems: Mapping[str, Asked], turns: int, seed: int, say: 
 
 def _take_turn(row: Row, system: Asked, cell: Cell, seed: int, turn: int) -> None:
     # An encoded image stays the same through all turns, a new one is another in each.
-    job = replace(row.job, seed=(seed, 0 if row.job.encoded else turn + 1), turn=turn + 1)
-    if turn < 0 and job.images > 1:
+    number = turn - _WARM
+    job = replace(row.job, seed=(seed, 0 if row.job.encoded else number), turn=number)
+    job = replace(job, counted=turn == _COUNTED or row.most_turns == 1)
+    if turn == _WARM and job.images > 1:
         job = replace(job, images=1)
     first: Answer | Facts | Failure | None = None
     if row.again:
@@ -168,7 +180,10 @@ def _take_turn(row: Row, system: Asked, cell: Cell, seed: int, turn: int) -> Non
     answer = system.ask(job, row.timeout_s)
     if not isinstance(answer, Answer):
         cell.failure = _why(answer)
-    elif turn >= 0:
+        return
+    if job.counted and turn != _WARM:
+        cell.added_bytes.append(float(answer.added_bytes))
+    if turn >= 0:
         cell.answers.append(answer)
         if isinstance(first, Answer):
             cell.new_seconds.append(first.seconds)
@@ -181,7 +196,9 @@ def _why(answer: Answer | Facts | Failure) -> str:
 def _brief(cell: Cell, turn: int) -> str:
     if cell.failure:
         return f"failed: {cell.failure}"
-    return "warm" if turn < 0 else f"{cell.seconds[-1]:.3f} s"
+    if turn == _COUNTED:
+        return f"{cell.added_bytes[-1] / MIB:.0f} MiB"
+    return "warm" if turn == _WARM else f"{cell.seconds[-1]:.3f} s"
 
 
 def named(names: Sequence[str]) -> list[Row]:

@@ -43,11 +43,11 @@ class Worker:
                 for images, _ in requests:
                     one = make_boxes([*job.seed, 1], 1, job.width, job.height)
                     caller.segment(images, [one] * len(images))
-        before = restart_peak()
+        before = restart_peak() if job.counted else 0
         start = time.perf_counter()
         results = _ask(callers[0], work[0]) if job.callers == 1 else _ask_at_once(callers, work)
         seconds = time.perf_counter() - start
-        added = resident("VmHWM") - before
+        added = resident("VmHWM") - before if job.counted else 0
         sizes = [callers[0].sizes(result) for result in results]
         rows, area = (sum(size[axis] for size in sizes) for axis in (0, 1))
         return Answer(seconds, added, rows, area)
