@@ -68,22 +68,23 @@ class Decoder:
         outputs = before + 1 + decoder.num_mask_tokens
         tokens, pixels = self._transformer(side, tokens, outputs)
         scores = decoder.iou_prediction_head(tokens[:, before])
-        of_masks = tokens[:, before + 1 :].unbind(1)
-        mlps = zip(decoder.output_hypernetworks_mlps, of_masks, strict=True)
-        weights = torch.stack([mlp(of_mask) for mlp, of_mask in mlps], dim=1)
+        of_masks = tokens[:, before + 1 :]
         best_of_three = scores[:, 1:].argmax(1) + 1
         chosen = best_of_three if multimask else torch.zeros_like(best_of_three)
         logits = torch.empty(len(chosen), len(side.pixels), 16)
 
-        def fill(row: int) -> None:
-            self._upscaling(side, pixels[row], weights[row, chosen[row]], logits[row])
+        def fill(rows: Tensor) -> None:
+            for mask in chosen[rows].unique():
+                of_mask = rows[chosen[rows] == mask]
+                weights = decoder.output_hypernetworks_mlps[mask](of_masks[of_mask, mask])
+                for row, weight in zip(of_mask, weights, strict=True):
+                    self._upscaling(side, pixels[row], weight, logits[row])
 
-        for row in range(len(chosen)):
-            fill(row)
+        fill(torch.arange(len(chosen)))
         if not multimask and decoder.dynamic_multimask_via_stability:
             # As Meta's decoder does: an unstable single mask gives way to the best of three.
             stability = decoder._get_stability_scores(logits)
-            for row in torch.nonzero(stability < decoder.dynamic_multimask_stability_thresh)[:, 0]:
-                chosen[row] = best_of_three[row]
-                fill(int(row))
+            unstable = torch.nonzero(stability < decoder.dynamic_multimask_stability_thresh)[:, 0]
+            chosen[unstable] = best_of_three[unstable]
+            fill(unstable)
         return in_image_order(logits, *self._grid_hw), scores.gather(1, chosen[:, None])[:, 0]

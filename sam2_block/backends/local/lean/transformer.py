@@ -21,7 +21,7 @@ from sam2_block.backends.local.lean.image_side import ImageSide
 from sam2_block.backends.local.lean.linear import normed, product
 
 # Pixels that each thread treats at a time.
-_PIXELS = 512
+_PIXELS = 1024
 
 
 class Transformer:

@@ -11,7 +11,7 @@ from sam2_block.backends.local.lean.image_side import ImageSide
 from sam2_block.backends.local.lean.linear import normed, product
 
 # Pixels that each thread upscales at a time: what is made of them stays in a core's cache.
-_PIXELS = 256
+_PIXELS = 512
 
 
 class Upscaling:
