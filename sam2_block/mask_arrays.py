@@ -6,6 +6,8 @@ large image it is slow to fill in, to filter and to draw, and may not fit.
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +17,9 @@ from supervision.detection.compact_mask import CompactMask
 
 from sam2_block.errors import PromptError
 from sam2_block.masks import BoolArray, CroppedMask
+
+# From here on NumPy asks for huge pages (`numpy/_core/src/multiarray/alloc.c`).
+_HUGE_BYTES = 4 * 1024**2
 
 
 class CompactMasks(CompactMask):  # type: ignore[misc]  # supervision is untyped
@@ -120,14 +125,21 @@ def _blank(count: int, image_hw: tuple[int, int]) -> BoolArray:
     """Return all-false masks.
 
     The system fills such memory in only where it is written to, so the parts of the image that no
-    mask reaches cost little.
+    mask reaches cost little. That is so of small pages: NumPy asks Linux for huge ones, of which
+    every mask would fill some in, and the system is slow to find them.
     """
+    height, width = image_hw
+    nbytes = count * height * width
     try:
-        return np.zeros((count, *image_hw), dtype=np.bool_)
-    except MemoryError as error:
-        height, width = image_hw
+        if nbytes < _HUGE_BYTES or not hasattr(mmap, "MADV_NOHUGEPAGE"):
+            return np.zeros((count, height, width), dtype=np.bool_)
+        pages = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        with contextlib.suppress(OSError):  # a kernel without huge pages
+            pages.madvise(mmap.MADV_NOHUGEPAGE)
+        return np.frombuffer(pages, dtype=np.bool_).reshape(count, height, width)
+    except (MemoryError, OSError, OverflowError) as error:
         raise PromptError(
-            f"{count} masks of {width}x{height} pixels take {count * height * width / 2**30:.0f}"
+            f"{count} masks of {width}x{height} pixels take {nbytes / 2**30:.0f}"
             " GiB, which this machine does not have. Lower SAM2_BLOCK_DENSE_MASK_BYTES, ask for"
             " fewer objects at once, or resize or slice the image."
         ) from error

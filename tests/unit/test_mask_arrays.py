@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import copy
+import re
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import supervision as sv
 from supervision.detection.compact_mask import CompactMask
 
+from sam2_block.errors import PromptError
 from sam2_block.mask_arrays import MaskArray, cropped_masks
 from sam2_block.masks import EMPTY_MASK, CroppedMask
 from tests.unit.test_masks import HEIGHT, SHAPES, WIDTH
@@ -102,3 +106,33 @@ def test_compact_masks_stay_so_where_rows_are_chosen() -> None:
     masks = held(COMPACT)
     for chosen in (masks[1:4], masks[[3, 1]], copy.deepcopy(masks), masks[np.arange(9) > 4]):
         np.testing.assert_array_equal(chosen[:, 2:5, 3:8], np.asarray(chosen)[:, 2:5, 3:8])
+
+
+def resident_mib() -> float:
+    (kib,) = re.findall(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return float(kib) / 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_dense_masks_take_memory_where_they_are_set() -> None:
+    before = resident_mib()
+    array = MaskArray(100, (1200, 1800), 10**9)
+    for index in range(100):
+        array.append(CroppedMask(np.ones((20, 30), dtype=np.bool_), x=10 * index, y=700))
+    masks = array.get()
+    added = resident_mib() - before
+    assert isinstance(masks, np.ndarray)
+    assert masks.nbytes > 200 * 2**20
+    assert added < 20
+    assert masks.sum() == 100 * 20 * 30
+    assert masks.flags.writeable
+    masks[0, 0, 0] = True
+    assert masks[0].sum() == 601
+
+
+@pytest.mark.parametrize("most", [10**9, 10**12])
+def test_more_masks_than_there_is_memory_for(most: int) -> None:
+    with pytest.raises(
+        PromptError, match=rf"^{most} masks of 8192x8192 pixels take \d+ GiB, which"
+    ):
+        MaskArray(most, (8192, 8192), 10**30)
