@@ -13,7 +13,7 @@ from benchmark.processes import WorkerProcess
 from benchmark.report import cell_text
 from benchmark.table import Say, measure, named
 
-_TURNS = {"new-1": 2, "encoded-10": 4}
+_TURNS = {"new-1": 2, "encoded-10": 2}
 _PRECISIONS = ("fp32", "auto")
 
 

@@ -27,6 +27,7 @@ class Row:
         memory_share: Most of our added memory, as a share of the built-in block's.
         memory_bytes: Most of our added memory.
         again: A new image is timed first, then the same one again with other boxes.
+        often: Turns, as a multiple of those asked for: what is short scatters more.
         most_turns: Turns at most, where one takes minutes.
         timeout_s: For one job.
     """
@@ -38,6 +39,7 @@ class Row:
     memory_share: float | None = None
     memory_bytes: int | None = None
     again: bool = False
+    often: int = 1
     most_turns: int = 100
     timeout_s: float = 600
 
@@ -47,7 +49,7 @@ _ENCODED = replace(_SMALL, encoded=True)
 
 ROWS = (
     Row("new-1", "new 1800x1200 image, 1 box", _SMALL, 3),
-    Row("encoded-10", "encoded image, 10 boxes", replace(_ENCODED, boxes=10), 8),
+    Row("encoded-10", "encoded image, 10 boxes", replace(_ENCODED, boxes=10), 8, often=3),
     Row(
         "encoded-100",
         "encoded image, 100 boxes",
@@ -69,7 +71,7 @@ ROWS = (
         memory_bytes=GIB,
         most_turns=3,
     ),
-    Row("again", "the same image again, other prompts", _SMALL, 20, again=True),
+    Row("again", "the same image again, other prompts", _SMALL, 20, again=True, often=3),
     Row(
         "batch-64",
         "64 images, 5 boxes each (throughput)",
@@ -153,7 +155,7 @@ def measure(row: Row, systems: Mapping[str, Asked], turns: int, seed: int, say: 
     measured = Measured(row, {name: Cell() for name in systems})
     names = list(systems)
     first = (_WARM,) if row.most_turns == 1 else (_WARM, _COUNTED)
-    for turn in (*first, *range(min(turns, row.most_turns))):
+    for turn in (*first, *range(min(turns * row.often, row.most_turns))):
         shift = turn % len(names)
         for name in (*names[shift:], *names[:shift]):
             cell = measured.cells[name]
