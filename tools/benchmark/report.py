@@ -94,7 +94,7 @@ def roofline(figures: dict[str, Any]) -> str:
     rates = figures["flops_per_s"]
     heads = ["part", "operations", "floor", "measured", "times the floor", "to reach"]
     lines = [
-        f"Fastest matrix product here: {rates['fp32'] / 1e9:.0f} GFLOP/s in fp32,"
+        f"Fastest matrix product: {rates['fp32'] / 1e9:.0f} GFLOP/s in fp32,"
         f" {rates['bf16'] / 1e9:.0f} in bf16.",
         "",
         _line(heads),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,28 +28,37 @@ _VERSION = "hiera_tiny"
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # (rows, inner, columns): square ones, and those of Hiera's MLPs.
 _SHAPES = ((1024, 1024, 1024), (2048, 2048, 2048), (4096, 384, 1536), (16384, 192, 768))
-_WIDTH, _HEIGHT, _PROMPTS, _REPEATS = 1800, 1200, 32, 5
+_WIDTH, _HEIGHT, _PROMPTS, _REPEATS = 1800, 1200, 32, 7
 
 
 def measure() -> dict[str, Any]:
-    """Return the machine's rates, the work, and what ours took, in seconds."""
+    """Return the machine's rates, the work, and what ours took, in seconds: medians of turns."""
     settings = Settings.from_environment()
     # What follows the encoder's trunk computes in single precision, whatever is chosen.
     precisions = {"encoder": choose_compute(settings).precision, "decoder": "fp32"}
-    rates = {name: best_rate(dtype) for name, dtype in _DTYPES.items()}
     work = {name: float(count()) for name, count in _WORK.items()}
-    took = _times(settings)
+    turns = list(_turns(settings))
+    rates = {name: statistics.median(turn.rates[name] for turn in turns) for name in _DTYPES}
     figures: dict[str, Any] = {"flops_per_s": rates}
     for part, flops in work.items():
-        floor = flops / rates[precisions[part]]
+        precision = precisions[part]
+        pairs = [turn.seconds[part] * turn.rates[precision] / flops for turn in turns]
         figures[part] = {
-            "precision": precisions[part],
+            "precision": precision,
             "flops": flops,
-            "floor_s": floor,
-            "seconds": took[part],
-            "times_floor": took[part] / floor,
+            "floor_s": flops / rates[precision],
+            "seconds": statistics.median(turn.seconds[part] for turn in turns),
+            "times_floor": statistics.median(pairs),
         }
     return figures
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """Rates by precision, and right after them the seconds of each part."""
+
+    rates: dict[str, float]
+    seconds: dict[str, float]
 
 
 @torch.inference_mode()
@@ -58,7 +68,7 @@ def best_rate(dtype: torch.dtype) -> float:
     for rows, inner, columns in _SHAPES:
         a, b = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
         for multiply in (torch.nn.functional.linear, product):
-            until = time.perf_counter() + 0.3
+            until = time.perf_counter() + 0.1
             while time.perf_counter() < until:
                 start = time.perf_counter()
                 multiply(a, b)
@@ -108,19 +118,23 @@ def _count(call: Callable[[], Any]) -> int:
     return int(counter.get_total_flops())
 
 
-def _times(settings: Settings) -> dict[str, float]:
-    """Return the seconds of one image's encoding, resizing included, and of one prompt's answer."""
+def _turns(settings: Settings) -> Iterator[_Turn]:
+    """Take turns: the machine's speed drifts, and what is compared is measured together.
+
+    The encoder's seconds are an image's, resizing included, the decoder's those of a prompt.
+    """
     backend = LocalBackend(settings)
     boxes = make_boxes([7], _PROMPTS, _WIDTH, _HEIGHT).tolist()
     prompts = [Prompt(box_xyxy=(box[0], box[1], box[2], box[3])) for box in boxes]
-    encode, decode = [], []
     for turn in range(_REPEATS + 1):
         image = make_image([7, turn], _WIDTH, _HEIGHT)
+        rates = {name: best_rate(dtype) for name, dtype in _DTYPES.items()}
         start = time.perf_counter()
         backend.embed(image, version=_VERSION)
         encoded = time.perf_counter()
         backend.predict(image, prompts, version=_VERSION, multimask_output=True)
+        decoded = time.perf_counter()
         if turn:  # the first warms up
-            encode.append(encoded - start)
-            decode.append((time.perf_counter() - encoded) / _PROMPTS)
-    return {"encoder": statistics.median(encode), "decoder": statistics.median(decode)}
+            yield _Turn(
+                rates, {"encoder": encoded - start, "decoder": (decoded - encoded) / _PROMPTS}
+            )
