@@ -114,7 +114,8 @@ def cropped_masks(
             yield CroppedMask.from_region(masks.crop(index), x, y)
     elif boxes_xyxy is not None:
         for mask, box in zip(masks, boxes_xyxy, strict=True):
-            left, top, right, bottom = box.astype(int).tolist()
+            # The box of an empty mask may lie anywhere.
+            left, top, right, bottom = box.clip(0, max(mask.shape)).astype(int).tolist()
             yield CroppedMask.from_region(mask[top : bottom + 1, left : right + 1], left, top)
     else:
         for mask in masks:

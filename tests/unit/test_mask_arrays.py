@@ -43,10 +43,14 @@ BOXES = {
     "wide, and of an empty mask off the image": np.array(
         [(0, 0, WIDTH - 1, HEIGHT - 1)] * (len(MASKS) - 1) + [(-9, -4, -2, HEIGHT + 3)], np.float32
     ),
+    "wide, and of an empty mask out of sight": np.array(
+        [(0, 0, WIDTH - 1, HEIGHT - 1)] * (len(MASKS) - 1) + [(1e20, -1e20, 2e20, 1e20)], np.float32
+    ),
 }
 
 
 @either
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("boxes", BOXES.values(), ids=BOXES)
 def test_masks_come_apart_as_they_went_in(dense_bytes: int, boxes: np.ndarray | None) -> None:
     crops = list(cropped_masks(held(dense_bytes), boxes))
