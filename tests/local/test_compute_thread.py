@@ -50,11 +50,13 @@ def lasting() -> ComputeThread:
     return ComputeThread()
 
 
-def test_callers_that_end_share_a_thread_that_lasts(lasting: ComputeThread) -> None:
-    def ask() -> tuple[int, int]:
-        return threading.get_ident(), lasting.run(CPU, threading.get_ident)
+def threads_of_a_call(lasting: ComputeThread, device: torch.device = CPU) -> tuple[int, int]:
+    """Call from a thread that ends; return that thread, and the one in which the call ran."""
+    return in_a_thread(lambda: (threading.get_ident(), lasting.run(device, threading.get_ident)))
 
-    first, second = in_a_thread(ask), in_a_thread(ask)
+
+def test_callers_that_end_share_a_thread_that_lasts(lasting: ComputeThread) -> None:
+    first, second = threads_of_a_call(lasting), threads_of_a_call(lasting)
     assert first[1] == second[1]
     assert first[0] != first[1]
     assert second[0] != second[1]
@@ -62,12 +64,7 @@ def test_callers_that_end_share_a_thread_that_lasts(lasting: ComputeThread) -> N
 
 def test_the_main_thread_and_other_devices_compute_where_they_are(lasting: ComputeThread) -> None:
     assert lasting.run(CPU, threading.get_ident) == threading.get_ident()
-    here, there = in_a_thread(
-        lambda: (
-            threading.get_ident(),
-            lasting.run(torch.device("cuda", 0), threading.get_ident),
-        )
-    )
+    here, there = threads_of_a_call(lasting, torch.device("cuda", 0))
     assert here == there
 
 
@@ -81,15 +78,11 @@ def test_a_call_does_not_wait_for_another(lasting: ComputeThread) -> None:
     other = threading.Thread(target=lambda: lasting.run(CPU, long))
     other.start()
     assert begun.wait(60)
-    here, there = in_a_thread(
-        lambda: (threading.get_ident(), lasting.run(CPU, threading.get_ident))
-    )
+    here, there = threads_of_a_call(lasting)
     may_end.set()
     other.join()
     assert here == there
-    here, there = in_a_thread(
-        lambda: (threading.get_ident(), lasting.run(CPU, threading.get_ident))
-    )
+    here, there = threads_of_a_call(lasting)
     assert here != there
 
 

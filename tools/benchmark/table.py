@@ -168,8 +168,12 @@ def measure(row: Row, systems: Mapping[str, Asked], turns: int, seed: int, say: 
 def _take_turn(row: Row, system: Asked, cell: Cell, seed: int, turn: int) -> None:
     # An encoded image stays the same through all turns, a new one is another in each.
     number = turn - _WARM
-    job = replace(row.job, seed=(seed, 0 if row.job.encoded else number), turn=number)
-    job = replace(job, counted=turn == _COUNTED or row.most_turns == 1)
+    job = replace(
+        row.job,
+        seed=(seed, 0 if row.job.encoded else number),
+        turn=number,
+        counted=turn == _COUNTED or row.most_turns == 1,
+    )
     if turn == _WARM and job.images > 1:
         job = replace(job, images=1)
     first: Answer | Facts | Failure | None = None

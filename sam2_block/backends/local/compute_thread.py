@@ -29,9 +29,10 @@ class ComputeThread:
     """
 
     def __init__(self) -> None:
-        self._start()
+        self.forget()
 
-    def _start(self) -> None:
+    def forget(self) -> None:
+        """Begin anew, as in a process that was forked: its parent's thread is not in it."""
         self._busy = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
         self._cores = 0
@@ -63,10 +64,6 @@ class ComputeThread:
             busy.release()
             return call()
         return future.result()
-
-    def forget(self) -> None:
-        """Begin anew in a process that was forked: its parent's thread is not in it."""
-        self._start()
 
     def _lasting(self, cores: int) -> ThreadPoolExecutor:
         """Return the thread, made anew if the application has changed PyTorch's cores since."""

@@ -73,18 +73,17 @@ class Decoder:
         chosen = best_of_three if multimask else torch.zeros_like(best_of_three)
         logits = torch.empty(len(chosen), len(side.pixels), 16)
 
-        def fill(rows: Tensor) -> None:
-            for mask in chosen[rows].unique():
-                of_mask = rows[chosen[rows] == mask]
-                weights = decoder.output_hypernetworks_mlps[mask](of_masks[of_mask, mask])
-                for row, weight in zip(of_mask, weights, strict=True):
-                    self._upscaling(side, pixels[row], weight, logits[row])
+        def fill(row: int) -> None:
+            mask = int(chosen[row])
+            weight = decoder.output_hypernetworks_mlps[mask](of_masks[row, mask])
+            self._upscaling(side, pixels[row], weight, logits[row])
 
-        fill(torch.arange(len(chosen)))
+        for row in range(len(chosen)):
+            fill(row)
         if not multimask and decoder.dynamic_multimask_via_stability:
             # As Meta's decoder does: an unstable single mask gives way to the best of three.
             stability = decoder._get_stability_scores(logits)
-            unstable = torch.nonzero(stability < decoder.dynamic_multimask_stability_thresh)[:, 0]
-            chosen[unstable] = best_of_three[unstable]
-            fill(unstable)
+            for row in torch.nonzero(stability < decoder.dynamic_multimask_stability_thresh)[:, 0]:
+                chosen[row] = best_of_three[row]
+                fill(int(row))
         return in_image_order(logits, *self._grid_hw), scores.gather(1, chosen[:, None])[:, 0]
