@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import re
@@ -14,7 +15,7 @@ import numpy as np
 import supervision as sv
 
 from sam2_block.cli.console import redact
-from sam2_block.detections import RLE_MASK
+from sam2_block.detections import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE
 from sam2_block.errors import InputError
 
 
@@ -110,12 +111,19 @@ def _numbered(name: str) -> Iterable[str]:
 
 
 def _serialised(detections: sv.Detections) -> Any:
-    """Return detections as the engine's own answers hold them; RLE masks lose nothing."""
+    """Return detections as the engine's own answers hold them; masks of SAM 2 lose nothing."""
     from roboflow_workflows.core_steps.common.serializers import (
         serialise_rle_sv_detections,
         serialise_sv_detections,
     )
 
+    from sam2_block.blocks.kinds import serialise_predictions
+
+    if detections.mask is not None and {SAM2_SCORE, PROMPT_DETECTION_ID} <= detections.data.keys():
+        rows = copy.copy(detections)
+        # Made of the masks: a block behind `segment` may have changed them, and left the column.
+        rows.data = {name: rows.data[name] for name in rows.data if name != RLE_MASK}
+        return serialise_predictions(rows)
     if RLE_MASK in detections.data:
         return serialise_rle_sv_detections(detections)
     return serialise_sv_detections(detections)
