@@ -21,9 +21,9 @@ What `sam2_block/segment@v1` gives: instance segmentation predictions, one row a
 segmentation, so that it connects wherever they do.
 
 **SERIALISATION:** as `rle_instance_segmentation_prediction`, with the column `rle_mask` where the
-rows have it. Those of a crop do not: their RLE is made of the masks when the answer is written, in the
-coordinates that the output asks for, since the engine has moved boxes and masks to the root image by
-then. Every row is there, one with an empty mask too.
+rows have it. Those of a crop do not: their RLE is made of the masks when the answer is written, in
+the coordinates that the output asks for, since the engine has moved boxes and masks to the root
+image by then. Every row is there, one with an empty mask too.
 Each row has `sam2_score` and `prompt_detection_id` besides.
 """
 

@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from sam2_block.backends.local import backend as backend_module
+from sam2_block.backends.local import model as model_module
+from sam2_block.backends.local import model_registry as registry_module
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.local.lean.network import LeanNetwork
+from sam2_block.backends.local.model_registry import MODELS
 from sam2_block.errors import ModelError
 from sam2_block.prompts import Prompt
 from sam2_block.settings import Settings
@@ -39,28 +42,41 @@ def test_batches_are_few_and_of_like_size(
 
 
 @pytest.mark.parametrize("score", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("precision", "remedy"), [("fp32", "fetch them again"), ("bf16", "SAM2_BLOCK_PRECISION=fp32")]
+)
 def test_a_score_that_is_not_finite_is_an_error_and_no_missing_row(
-    score: float, coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    score: float, precision: str, remedy: str, coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = np.zeros((1, 8, 8), np.float32), np.array([score], np.float32)
     monkeypatch.setattr(LeanNetwork, "decode", lambda *_: answer)
-    with pytest.raises(ModelError, match=r"not a finite number, in fp32 on cpu.*PRECISION=fp32"):
-        LocalBackend(Settings(device="cpu", precision="fp32")).predict(
-            coins, BOX, version="demo", multimask_output=True
-        )
+    backend = LocalBackend(Settings(device="cpu", precision=precision))
+    with pytest.raises(ModelError, match=f"not a finite number, in {precision} on cpu.*{remedy}"):
+        backend.predict(coins, BOX, version="demo", multimask_output=True)
 
 
-def test_running_out_of_memory_on_the_device_says_what_to_do(
-    coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+TOO_MUCH = {
+    "a GPU's": lambda *_, **__: _raise(torch.cuda.OutOfMemoryError("CUDA out of memory")),
+    "PyTorch's on a CPU": lambda *_, **__: torch.empty(2**50),
+    "NumPy's": lambda *_, **__: np.empty(2**50),
+}
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("kind", TOO_MUCH)
+@pytest.mark.parametrize("place", ["load_model", "_read_safetensors", "encode", "decode"])
+def test_running_out_of_memory_says_what_to_do(
+    kind: str, place: str, coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any, **__: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(backend_module, "decode", fail)
-    with pytest.raises(ModelError, match=r"demo ran out of memory on cpu\. Use a smaller"):
-        LocalBackend(Settings(device="cpu")).predict(
-            coins, BOX, version="demo", multimask_output=True
-        )
+    modules = {"load_model": registry_module, "_read_safetensors": model_module}
+    monkeypatch.setattr(modules.get(place, backend_module), place, TOO_MUCH[kind])
+    MODELS.unload()
+    backend = LocalBackend(Settings(device="cpu"))
+    with pytest.raises(ModelError, match=r"demo ran out of memory on cpu\. Use a smaller version"):
+        backend.predict(coins, BOX, version="demo", multimask_output=True)
 
 
 def test_half_precision_gives_nearly_the_same_masks(coins: np.ndarray) -> None:

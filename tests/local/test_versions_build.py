@@ -80,3 +80,16 @@ def test_a_configuration_names_only_classes_of_sam2(tmp_path: Path) -> None:
     save_file({"w": torch.zeros(1)}, path, metadata={"config": '{"a": {"_target_": "os.system"}}'})
     with pytest.raises(CheckpointInvalidError, match=r"os\.system"):
         load_model("demo", path, CPU)
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointInvalidError, match=r"cannot be read \(Is a directory\)\.$"):
+        load_model("hiera_tiny", tmp_path, CPU)
+
+
+def test_a_missing_package_is_not_blamed_on_the_checkpoint(
+    random_checkpoint: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ModuleNotFoundError, match="rf-sam-2"):
+        load_model("hiera_tiny", random_checkpoint("hiera_tiny"), CPU)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator, Sequence
-
-import torch
+from collections.abc import Sequence
 
 from sam2_block.backends.local.compute_thread import COMPUTE_THREAD
 from sam2_block.backends.local.decoder import decode
 from sam2_block.backends.local.embedding_cache import EmbeddingCache
 from sam2_block.backends.local.encoder import encode
+from sam2_block.backends.local.memory_errors import naming_memory_errors
 from sam2_block.backends.local.model_registry import MODELS, LoadedModel
 from sam2_block.backends.local.network import Embedding
 from sam2_block.backends.local.upsample import LowResMask
-from sam2_block.errors import ModelError
 from sam2_block.images import Image, content_key
 from sam2_block.prompts import Prompt
 from sam2_block.settings import Settings
@@ -39,7 +36,7 @@ class LocalBackend:
     ) -> list[LowResMask]:
         """Answer every prompt on one image; see `Backend.predict`."""
         loaded = MODELS.get(version, self.settings)
-        with _memory_errors_of(loaded):
+        with naming_memory_errors(version, loaded.compute):
             embedding = self._embedding(loaded, image)
             return COMPUTE_THREAD.run(
                 loaded.compute.device,
@@ -56,7 +53,7 @@ class LocalBackend:
     def embed(self, image: Image, *, version: str) -> None:
         """Encode an image into the cache; see `Backend.embed`."""
         loaded = MODELS.get(version, self.settings)
-        with _memory_errors_of(loaded):
+        with naming_memory_errors(version, loaded.compute):
             self._embedding(loaded, image)
 
     def _embedding(self, loaded: LoadedModel, image: Image) -> Embedding:
@@ -66,17 +63,6 @@ class LocalBackend:
                 loaded.compute.device, lambda: encode(loaded.network, loaded.compute, image)
             ),
         )
-
-
-@contextlib.contextmanager
-def _memory_errors_of(loaded: LoadedModel) -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise ModelError(
-            f"SAM 2 {loaded.key[0]} ran out of memory on {loaded.compute.device}. Use a smaller"
-            " version, SAM2_BLOCK_PRECISION=bf16, or another device."
-        ) from error
 
 
 _shared: dict[Settings, LocalBackend] = {}

@@ -51,9 +51,14 @@ def decode(
             )
             logits, scores = network.decode(embedding, tokens, multimask_output)
             if not np.isfinite(scores).all():
+                remedy = (
+                    "Its weights may be damaged: fetch them again."
+                    if compute.precision == "fp32"
+                    else "Set SAM2_BLOCK_PRECISION=fp32."
+                )
                 raise ModelError(
                     f"SAM 2 gave a score that is not a finite number, in {compute.precision} on"
-                    f" {compute.device}. Set SAM2_BLOCK_PRECISION=fp32."
+                    f" {compute.device}. {remedy}"
                 )
             for index, prompt_logits, score in zip(batch, logits, scores, strict=True):
                 answers[index] = LowResMask.from_logits(prompt_logits, float(score), image_hw)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sam2_block.backends.local.memory_errors import is_memory_error
 from sam2_block.backends.local.sam2_package import config_text, sam2_modules
 from sam2_block.errors import CheckpointInvalidError
 from sam2_block.versions import META_RELEASES
@@ -40,14 +41,20 @@ def load_model(version: str, checkpoint: Path, device: torch.device) -> Any:
         if checkpoint.suffix == ".safetensors":
             config, weights = _read_safetensors(checkpoint)
         else:
-            config, weights = meta_config(version), _read_pt(checkpoint)
+            config, weights = None, _read_pt(checkpoint)
+    except OSError as error:
+        raise CheckpointInvalidError(
+            f"version {version}: {checkpoint} cannot be read ({error.strerror or error})."
+        ) from error
     except Exception as error:
+        if is_memory_error(error):
+            raise
         # Damaged files fail in the readers with errors of many kinds (pickle, zip, JSON, key).
         raise CheckpointInvalidError(
             f"version {version}: {checkpoint} is not a checkpoint that can be read"
             f" ({type(error).__name__}: {_brief(error)}). Delete it and fetch it again."
         ) from error
-    model = build_model(config)
+    model = build_model(config or meta_config(version))
     try:
         model.load_state_dict(weights, strict=True)
     except (RuntimeError, TypeError, AttributeError) as error:

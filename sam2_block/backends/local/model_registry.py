@@ -1,4 +1,7 @@
-"""One loaded model for each (version, device, precision), shared by the whole process."""
+"""One loaded model for each (version, device, precision), shared by the whole process.
+
+Operators that give steps different checkpoint folders have one for each of these too.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from dataclasses import dataclass
 from sam2_block.backends.local.checkpoints import fetch_checkpoint
 from sam2_block.backends.local.compute_thread import COMPUTE_THREAD
 from sam2_block.backends.local.devices import Compute, choose_compute
+from sam2_block.backends.local.memory_errors import naming_memory_errors
 from sam2_block.backends.local.model import load_model
 from sam2_block.backends.local.network import Network, make_network
 from sam2_block.backends.local.single_flight import SingleFlight
@@ -72,10 +76,11 @@ class ModelRegistry:
                 return self._models[key]
         start = time.perf_counter()
         checkpoint = fetch_checkpoint(version, settings)
-        network = COMPUTE_THREAD.run(
-            compute.device,
-            lambda: make_network(load_model(version, checkpoint, compute.device), compute),
-        )
+        with naming_memory_errors(version, compute):
+            network = COMPUTE_THREAD.run(
+                compute.device,
+                lambda: make_network(load_model(version, checkpoint, compute.device), compute),
+            )
         logger.info(
             "SAM 2 %s loaded on %s in %s in %.1f s",
             version,

@@ -1,0 +1,44 @@
+"""What PyTorch and NumPy raise where there is no more memory, told as one error of this package."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from sam2_block.backends.local.devices import Compute
+from sam2_block.errors import ModelError
+
+# Of the allocators of GPUs, and of the CPU's (`c10/core/impl/alloc_cpu.cpp`), whose error has no
+# type of its own.
+_MESSAGES = ("out of memory", "can't allocate memory")
+
+
+@contextlib.contextmanager
+def naming_memory_errors(version: str, compute: Compute) -> Iterator[None]:
+    """Turn whatever says that memory ran out into one error that says what to do.
+
+    Args:
+        version: The version of SAM 2 at work.
+        compute: Where it is at work.
+
+    Raises:
+        ModelError: There was not enough memory.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_memory_error(error):
+            raise
+        remedies = ["a smaller version", "another device (SAM2_BLOCK_DEVICE)"]
+        if compute.device.type == "cuda" and compute.precision == "fp32":
+            remedies.insert(1, "half precision (SAM2_BLOCK_PRECISION=auto)")
+        raise ModelError(
+            f"SAM 2 {version} ran out of memory on {compute.device}. Use {', or '.join(remedies)}."
+        ) from error
+
+
+def is_memory_error(error: Exception) -> bool:
+    """Whether it says that there is no more memory."""
+    if isinstance(error, RuntimeError):
+        return any(message in str(error) for message in _MESSAGES)
+    return isinstance(error, MemoryError)
