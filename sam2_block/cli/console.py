@@ -9,6 +9,9 @@ import sys
 from collections.abc import Iterator, Sequence
 
 KEY_VARIABLES = ("ROBOFLOW_API_KEY", "API_KEY")
+"""Where Roboflow's models look for their key."""
+
+_SECRET_VARIABLES = ("SAM2_BLOCK_API_KEY", *KEY_VARIABLES)
 
 
 def say(text: str) -> None:
@@ -23,9 +26,9 @@ def one_line(text: str, width: int = 600) -> str:
 
 
 def redact(text: str) -> str:
-    """Replace the Roboflow key of this process: error messages of HTTP clients quote URLs."""
-    for variable in KEY_VARIABLES:
-        key = os.environ.get(variable, "")
+    """Replace the keys of this process: error messages of HTTP clients quote URLs."""
+    for variable in _SECRET_VARIABLES:
+        key = os.environ.get(variable, "").strip()
         if len(key) > 3:
             text = text.replace(key, "***")
     return text
@@ -50,12 +53,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: str = "")
     ]
 
 
+class _Redacting(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
 @contextlib.contextmanager
 def package_warnings_shown() -> Iterator[None]:
     """Show what this package warns of (the library itself is quiet until a program asks)."""
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
-    handler.setFormatter(logging.Formatter("sam2-block: %(message)s"))
+    handler.setFormatter(_Redacting("sam2-block: %(message)s"))
     logger = logging.getLogger("sam2_block")
     logger.addHandler(handler)
     try:

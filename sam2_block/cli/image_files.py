@@ -14,12 +14,15 @@ SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 def list_images(paths: Iterable[Path]) -> list[Path]:
     """Replace each folder by the images directly in it, by name; the rest stays as it is.
 
-    A folder without images stays too, so that reading it says what is wrong, and the images
-    beside it are still processed.
+    A folder without images, or one that may not be read, stays too, so that reading it says what is
+    wrong, and the images beside it are still processed.
     """
     files: list[Path] = []
     for path in paths:
-        inside = path.iterdir() if path.is_dir() else ()
+        try:
+            inside = list(path.iterdir()) if path.is_dir() else []
+        except OSError:
+            inside = []
         images = sorted(file for file in inside if file.suffix.lower() in SUFFIXES)
         files += images or [path]
     return files
@@ -34,9 +37,11 @@ def read_image(path: Path) -> Image:
     import cv2
     import numpy as np
 
-    if path.is_dir():
-        raise ImageError(f"no image in this folder (looked for {', '.join(sorted(SUFFIXES))}).")
     try:
+        if path.is_dir():
+            next(path.iterdir(), None)  # fails where the folder may not be read
+            looked_for = ", ".join(sorted(SUFFIXES))
+            raise ImageError(f"no image in this folder (looked for {looked_for}).")
         content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror}).") from error

@@ -56,7 +56,8 @@ class ResultWriter:
             "image": str(image_path),
             "outputs": self._plain(outputs, [json_path.stem], written),
         }
-        json_path.write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
+        text = redact(json.dumps(document, indent=2, allow_nan=False))
+        json_path.write_text(text, encoding="utf-8")
         return [*written, json_path]
 
     def _plain(self, value: Any, place: list[str], written: list[Path]) -> Any:
@@ -136,7 +137,7 @@ def _scalar(value: Any) -> Any:
         return None  # JSON has no number for it
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    return redact(value.isoformat() if isinstance(value, date) else str(value))
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def _write_png(path: Path, pixels: Any) -> None:

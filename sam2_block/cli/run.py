@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sam2_block.cli.console import one_line, say
+from sam2_block.cli.console import one_line, redact, say
 from sam2_block.cli.image_files import list_images, read_image
 from sam2_block.cli.problems import run_problem
 from sam2_block.cli.workflow_file import WorkflowFile
@@ -106,7 +106,7 @@ def _run_image(
         *detection_tables(outputs),
         *(f"wrote {file}" for file in written),
     ]
-    print("\n".join(lines), flush=True)
+    print(redact("\n".join(lines)), flush=True)
 
 
 def _parameter(text: str) -> tuple[str, Any]:

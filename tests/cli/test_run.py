@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import supervision as sv
 from pycocotools import mask as coco_mask
 
 from sam2_block.cli import engine, main
+from sam2_block.cli.console import package_warnings_shown
 from sam2_block.cli.detection_tables import detection_tables
 from tests.cli.conftest import PREDICTIONS, output, segment, workflow
 
@@ -87,7 +90,11 @@ def test_table_png_and_json(
 
 
 def test_a_bad_image_costs_its_own_results_only(
-    workflow_file: Write, image_file: Write, tmp_path: Path, capsys: Capture
+    workflow_file: Write,
+    image_file: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
 ) -> None:
     """The point of the workflow lies outside the image that is 15 pixels wide."""
     image_file("photos/a.png")
@@ -97,7 +104,10 @@ def test_a_bad_image_costs_its_own_results_only(
     (tmp_path / "photos" / "notes.txt").write_text("not asked for")
     (tmp_path / "empty").mkdir()
     image_file("z.png")
-    paths = [str(tmp_path / name) for name in ("photos", "absent.png", "empty", "z.png")]
+    (tmp_path / "closed").mkdir()
+    names = ("photos", "absent.png", "empty", "closed", "z.png", "n" * 300)
+    paths = [str(tmp_path / name) for name in names]
+    monkeypatch.setattr(Path, "iterdir", open_folders(Path.iterdir, tmp_path / "closed"))
     folder = tmp_path / "results"
     status = main(
         ["run", workflow_file(workflow(segment())), "--output", str(folder), "--image", *paths]
@@ -116,7 +126,20 @@ def test_a_bad_image_costs_its_own_results_only(
         f"photos{os.sep}text.png: is not an image that OpenCV can read.",
         "absent.png: cannot be read (No such file or directory).",
         "empty: no image in this folder (looked for .bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp).",
+        "closed: cannot be read (Permission denied).",
+        f"{'n' * 300}: cannot be read (File name too long).",
     ]
+
+
+def open_folders(iterdir: Any, closed: Path) -> Any:
+    """As `Path.iterdir`, but one folder is closed; for root, who runs many tests, none is."""
+
+    def checked(path: Path) -> Any:
+        if path == closed:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return iterdir(path)
+
+    return checked
 
 
 def test_images_of_one_name_keep_their_own_results(
@@ -178,18 +201,24 @@ def test_parameters_are_json_or_text(
     assert [outputs[name] for name in names[1:]] == ["a=b", 0.5, True]
 
 
+@pytest.mark.parametrize("variable", ["ROBOFLOW_API_KEY", "SAM2_BLOCK_API_KEY"])
 def test_the_key_is_in_no_output(
+    variable: str,
     workflow_file: Write,
     image_file: Write,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: Capture,
 ) -> None:
-    monkeypatch.setenv("ROBOFLOW_API_KEY", "k3y-of-the-operator")
+    monkeypatch.setenv(variable, " k3y-of-the-operator ")  # spaces around it do no harm
     definition = workflow(
         segment(points="$inputs.points"),
         inputs=[{"type": "WorkflowParameter", "name": name} for name in ("points", "note")],
-        outputs=[PREDICTIONS, output("note", "$inputs.note")],
+        outputs=[
+            PREDICTIONS,
+            output("note", "$inputs.note"),
+            output("k3y-of-the-operator", "$steps.sam.predictions"),
+        ],
     )
     arguments = ["run", workflow_file(definition), "--image", image_file()]
     arguments += ["--output", str(tmp_path / "o"), "--param", "note=by k3y-of-the-operator"]
@@ -199,7 +228,16 @@ def test_the_key_is_in_no_output(
     assert main([*arguments, "--param", "points=[[20, 10]]"]) == 0
     written = (tmp_path / "o" / "photo.json").read_text()
     assert "k3y-of-the-operator" not in written + capsys.readouterr().out
-    assert json.loads(written)["outputs"]["note"] == "by ***"
+    outputs = json.loads(written)["outputs"]
+    assert outputs["note"] == "by ***"
+    assert outputs["***"] == outputs["predictions"]
+
+
+def test_the_key_is_in_no_warning(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setenv("SAM2_BLOCK_API_KEY", "k3y-of-the-operator")
+    with package_warnings_shown():
+        logging.getLogger("sam2_block.any").warning("at %s", "http://x/?key=k3y-of-the-operator")
+    assert capsys.readouterr().err == "sam2-block: at http://x/?key=***\n"
 
 
 def test_long_tables_are_capped() -> None:

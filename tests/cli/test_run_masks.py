@@ -16,7 +16,7 @@ from sam2_block import Segmenter
 from sam2_block.backends.fake import FakeBackend
 from sam2_block.cli import main
 from sam2_block.cli.results import ResultWriter
-from tests.cli.conftest import PREDICTIONS, segment, workflow
+from tests.cli.conftest import segment, workflow
 
 Write = Callable[..., str]
 
