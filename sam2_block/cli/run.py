@@ -1,4 +1,4 @@
-"""`sam2-block run`: any workflow, on any images, with what comes out on disk."""
+"""`sam2-block run`: a workflow on any images, with what comes out on disk."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sam2_block.errors import InputError
 
-IMAGE_INPUT_TYPES = ("WorkflowImage", "InferenceImage")
+_IMAGE_INPUT_TYPES = ("WorkflowImage", "InferenceImage")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class WorkflowFile:
         names = [
             str(an_input.get("name"))
             for an_input in self._inputs()
-            if an_input.get("type") in IMAGE_INPUT_TYPES
+            if _takes_images(an_input)
         ]
         if len(names) == 1:
             return names[0]
@@ -77,7 +77,7 @@ class WorkflowFile:
         known = [
             str(an_input.get("name"))
             for an_input in self._inputs()
-            if an_input.get("type") not in IMAGE_INPUT_TYPES
+            if not _takes_images(an_input)
         ]
         for name in parameters:
             if name not in known:
@@ -94,3 +94,12 @@ class WorkflowFile:
                 " `outputs`; it has no list `inputs`."
             )
         return [an_input for an_input in inputs if isinstance(an_input, dict)]
+
+
+def _takes_images(an_input: Mapping[str, Any]) -> bool:
+    """Whether it is an image input, or one of any batch that is declared to be images."""
+    if an_input.get("type") in _IMAGE_INPUT_TYPES:
+        return True
+    kinds = an_input.get("kind") or []
+    names = [kind.get("name") if isinstance(kind, dict) else kind for kind in kinds]
+    return an_input.get("type") == "WorkflowBatchInput" and names == ["image"]

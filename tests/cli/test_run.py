@@ -142,6 +142,16 @@ def open_folders(iterdir: Any, closed: Path) -> Any:
     return checked
 
 
+def test_a_batch_of_images_is_an_image_input(
+    workflow_file: Write, image_file: Write, tmp_path: Path
+) -> None:
+    definition = workflow(segment())
+    definition["inputs"] = [{"type": "WorkflowBatchInput", "name": "image", "kind": ["image"]}]
+    arguments = ["run", workflow_file(definition), "--image", image_file()]
+    assert main([*arguments, "--output", str(tmp_path)]) == 0
+    assert len(read_json(tmp_path / "photo.json")["outputs"]["predictions"]["predictions"]) == 1
+
+
 def test_images_of_one_name_keep_their_own_results(
     workflow_file: Write, image_file: Write, tmp_path: Path
 ) -> None:
