@@ -52,9 +52,7 @@ class WorkflowFile:
             InputError: There is none, or more than one.
         """
         names = [
-            str(an_input.get("name"))
-            for an_input in self._inputs()
-            if _takes_images(an_input)
+            str(an_input.get("name")) for an_input in self._inputs() if _takes_images(an_input)
         ]
         if len(names) == 1:
             return names[0]
@@ -75,9 +73,7 @@ class WorkflowFile:
             InputError: A name is not that of a parameter of the workflow.
         """
         known = [
-            str(an_input.get("name"))
-            for an_input in self._inputs()
-            if not _takes_images(an_input)
+            str(an_input.get("name")) for an_input in self._inputs() if not _takes_images(an_input)
         ]
         for name in parameters:
             if name not in known:
