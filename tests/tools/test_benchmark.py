@@ -12,12 +12,14 @@ import pytest
 TOOLS = Path(__file__).parents[2] / "tools"
 sys.path.append(str(TOOLS))
 
+from benchmark import servers  # noqa: E402
 from benchmark.figures import Ratio, Spread, collapsed  # noqa: E402
 from benchmark.jobs import BUILT_IN, META, OURS, Answer, Failure, Job  # noqa: E402
 from benchmark.pictures import make_boxes, make_image  # noqa: E402
 from benchmark.places import Places  # noqa: E402
 from benchmark.processes import WorkerProcess  # noqa: E402
 from benchmark.report import number, table  # noqa: E402
+from benchmark.report import servers as servers_table  # noqa: E402
 from benchmark.table import ROWS, Cell, Measured, Row, measure  # noqa: E402
 
 
@@ -128,6 +130,20 @@ def test_the_table_judges_time_and_memory() -> None:
     assert "3x: reached" in text
     assert "7.0x" in text
     assert "memory 1/8: **missed**" in text
+
+
+def test_processes_at_once_are_asked_about_new_images_and_their_rates_are_summed() -> None:
+    fleets = [
+        servers.Fleet(META, "as it comes", [Recorded(6.0), Recorded(6.0)]),
+        servers.Fleet(OURS, "as it comes", [Recorded(1.5), Recorded(3.0)]),
+    ]
+    servers.run(fleets, 2, 7, lambda text: None)
+    assert fleets[1].rates == {1: [2.0, 2.0], 2: [3.0, 3.0]}  # three images in each job
+    first, second = (worker.jobs for worker in fleets[1].workers)
+    assert len(first) == len({job.seed for job in first}) == 5  # one to warm up
+    assert len(second) == 3
+    text = servers_table(fleets)
+    assert "| Meta's predictor | as it comes | 0.50 (0.50 to 0.50) | 1.00" in text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmark import callers, machine, quick, report, scaling
+from benchmark import callers, machine, quick, report, scaling, servers
 from benchmark.jobs import BUILT_IN, META, OURS, SYSTEMS, Facts, Roofline
 from benchmark.memory import GIB, available
 from benchmark.places import MODEL_FILE, REPOSITORY, Places
@@ -20,7 +20,7 @@ from benchmark.table import ROWS, Measured, measure, named
 from benchmark.weights import write_random_weights, write_weights
 
 _DOCUMENT = REPOSITORY / "docs" / "benchmarks.md"
-_SECTIONS = (*(row.name for row in ROWS), "roofline", "callers")
+_SECTIONS = (*(row.name for row in ROWS), "roofline", "callers", "servers")
 _SHARE_OF_MEMORY = 0.6
 _TOLERANCE = 0.1  # of pixels, by which masks of two systems may differ without a word
 
@@ -83,6 +83,22 @@ def _run(args: argparse.Namespace, places: Places, most_bytes: int) -> tuple[str
             loads = callers.measure(workers, max(1, args.repeats // 2), 100, _say)
             parts += ["## Several callers at once", report.callers(loads, args.systems)]
             record["callers"] = [{"title": load.title, **_plain(load)} for load in loads]
+        if "servers" in args.rows:
+            for worker in workers.values():
+                worker.end()  # their memory is needed; started anew by who asks next
+            fleets = servers.measure(
+                lambda name, variables: WorkerProcess(
+                    name, places, args.precision, most_bytes, variables
+                ),
+                args.repeats,
+                300,
+                _say,
+            )
+            parts += ["## Several processes at once", report.servers(fleets)]
+            record["servers"] = [
+                {"system": fleet.system, "waiting": fleet.waiting, "rates": fleet.rates}
+                for fleet in fleets
+            ]
         if args.plot is not None:
             shown = {n: workers[n] for n in (BUILT_IN, OURS) if n in workers}
             curves = scaling.measure(shown, max(1, args.repeats // 2), 200, _say)

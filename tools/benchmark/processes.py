@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from multiprocessing import Pipe
 
 from benchmark.jobs import Answer, Facts, Failure, Job, Roofline
@@ -27,10 +28,19 @@ class WorkerProcess:
         places: Weights and scratch folder.
         precision: Of our block, as `SAM2_BLOCK_PRECISION`.
         most_bytes: Memory that it may take.
+        variables: Further variables of its environment.
     """
 
-    def __init__(self, name: str, places: Places, precision: str, most_bytes: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        places: Places,
+        precision: str,
+        most_bytes: int,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
+        self._variables = variables or {}
         self._places = places
         self._precision = precision
         self._most_bytes = most_bytes
@@ -50,7 +60,7 @@ class WorkerProcess:
                     str(self._most_bytes),
                 ],
                 cwd=self._places.scratch,
-                env=self._places.environment(self._precision),
+                env={**self._places.environment(self._precision), **self._variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -10,6 +10,7 @@ from benchmark.callers import Load
 from benchmark.figures import Ratio, Spread
 from benchmark.jobs import BUILT_IN, META, OURS
 from benchmark.memory import GIB, MIB
+from benchmark.servers import Fleet
 from benchmark.table import Cell, Measured
 
 _HEADS = {BUILT_IN: "built-in block", META: "Meta's predictor", OURS: "this block"}
@@ -125,6 +126,18 @@ def callers(loads: Sequence[Load], systems: Sequence[str]) -> str:
     for load in loads:
         cells = [load.texts.get(name, "-") for name in shown]
         lines.append(_line([load.title, str(load.callers), *cells]))
+    return "\n".join(lines)
+
+
+def servers(fleets: Sequence[Fleet]) -> str:
+    """Return the part on several processes at once."""
+    counts = sorted(fleets[0].rates)
+    heads = ["new 1800x1200 images a second, 1 box", "threads wait"]
+    heads += ["1 process" if count == 1 else f"{count} processes" for count in counts]
+    lines = [_line(heads), _line(["---", "---", *("--:" for _ in counts)])]
+    for fleet in fleets:
+        cells = [fleet.text(count) for count in counts]
+        lines.append(_line([_HEADS[fleet.system], fleet.waiting, *cells]))
     return "\n".join(lines)
 
 

@@ -1,0 +1,93 @@
+"""Several processes at once, as a server's workers are, and the way in which their threads wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+
+from benchmark.figures import Spread
+from benchmark.jobs import META, OURS, Answer, Job
+from benchmark.processes import WorkerProcess
+from benchmark.table import Asked, Say
+
+COUNTS = (1, 2)
+WAITING: Mapping[str, Mapping[str, str]] = {
+    "as it comes": {},
+    "OMP_WAIT_POLICY=passive": {"OMP_WAIT_POLICY": "passive"},
+}
+_WORK = Job(1800, 1200, 1, requests=3, counted=False)
+_TIMEOUT_S = 300
+
+Start = Callable[[str, Mapping[str, str]], WorkerProcess]
+
+
+@dataclass
+class Fleet:
+    """Processes of one system, alike.
+
+    Attributes:
+        system: One of `SYSTEMS`.
+        waiting: One of `WAITING`.
+        workers: The processes.
+        rates: Images a second of all that were asked, in every turn, by how many were asked.
+    """
+
+    system: str
+    waiting: str
+    workers: list[Asked]
+    rates: dict[int, list[float]] = field(default_factory=dict)
+
+    def text(self, count: int) -> str:
+        """What the table says of so many of them."""
+        spread = Spread.of(self.rates[count])
+        return f"{spread.median:.2f} ({spread.least:.2f} to {spread.most:.2f})"
+
+
+def measure(start: Start, turns: int, seed: int, say: Say) -> list[Fleet]:
+    """Measure new images in one process and in several at once, all kinds of fleets in turn.
+
+    Args:
+        start: Makes a process of a system with additional environment variables.
+        turns: How often each is measured.
+        seed: Of the images.
+        say: Reports progress.
+    """
+    with ExitStack() as stack:
+        fleets = []
+        for system in (META, OURS):
+            for waiting, variables in WAITING.items():
+                workers: list[Asked] = []
+                for _ in range(max(COUNTS)):
+                    worker = start(system, variables)
+                    stack.callback(worker.end)
+                    workers.append(worker)
+                fleets.append(Fleet(system, waiting, workers))
+        run(fleets, turns, seed, say)
+    return fleets
+
+
+def run(fleets: list[Fleet], turns: int, seed: int, say: Say) -> None:
+    """Warm every process up, then measure the fleets in turns."""
+    for fleet in fleets:
+        _ask(fleet, max(COUNTS), replace(_WORK, requests=1, seed=(seed, 99)))
+    for turn in range(turns):
+        for count in COUNTS:
+            job = replace(_WORK, seed=(seed, turn, count), turn=turn)
+            for fleet in (*fleets[turn % len(fleets) :], *fleets[: turn % len(fleets)]):
+                fleet.rates.setdefault(count, []).append(_ask(fleet, count, job))
+    for fleet in fleets:
+        say(f"  {fleet.system}, {fleet.waiting}: {[fleet.text(count) for count in COUNTS]}")
+
+
+def _ask(fleet: Fleet, count: int, job: Job) -> float:
+    """Return the images a second of some of the processes, asked at the same time."""
+    with ThreadPoolExecutor(count) as pool:
+        answers = list(pool.map(lambda one: one.ask(job, _TIMEOUT_S), fleet.workers[:count]))
+    rate = 0.0
+    for answer in answers:
+        if not isinstance(answer, Answer):
+            raise SystemExit(f"{fleet.system}: {getattr(answer, 'why', 'no answer')}")
+        rate += job.requests / answer.seconds
+    return rate
