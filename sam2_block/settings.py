@@ -132,15 +132,23 @@ class Settings:
                 ) from None
         return replace(self, **read)
 
-    def without_server(self) -> Settings:
-        """Return a copy that names no server and no key.
+    def local(self) -> Settings:
+        """Return a copy with what SAM 2 in this process depends on, and defaults for the rest.
 
-        What a process shares is kept by it: steps that ask different servers, or show different
-        keys, share all the same.
+        What a process shares is kept by it: steps that differ in anything else share all the same.
         """
-        return replace(self, api_url=HOSTED_URL, api_key=None, allowed_api_urls=())
+        return Settings(**{name: getattr(self, name) for name in _LOCAL})
+
+    def remote(self) -> Settings:
+        """Return a copy with what requests depend on, but for the server and the key.
+
+        Steps that ask different servers, or show different keys, share connections and bounds.
+        """
+        return replace(self, **{name: getattr(Settings(), name) for name in _NOT_REMOTE})
 
 
+_LOCAL = ("device", "precision", "cache_bytes", "checkpoint_dir")
+_NOT_REMOTE = (*_LOCAL, "dense_mask_bytes", "api_url", "api_key", "allowed_api_urls")
 SETTING_NAMES = tuple(setting.name for setting in fields(Settings))
 
 

@@ -71,7 +71,7 @@ _shared_lock = threading.Lock()
 
 def shared_backend(settings: Settings) -> LocalBackend:
     """Return the process's backend for these settings, so that steps share what it has encoded."""
-    alike = settings.without_server()
+    alike = settings.local()
     with _shared_lock:
         if alike not in _shared:
             _shared[alike] = LocalBackend(alike)

@@ -257,7 +257,7 @@ _services_lock = threading.Lock()
 
 def shared_service(settings: Settings) -> RemoteService:
     """Return the process's service, so that steps share its connections, whichever they ask."""
-    alike = settings.without_server()
+    alike = settings.remote()
     with _services_lock:
         if alike not in _services:
             _services[alike] = RemoteService(alike)

@@ -1,0 +1,58 @@
+"""Steps whose settings differ only in what does not concern a backend share the process's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sam2_block.backends.local import backend as local
+from sam2_block.backends.remote import backend as remote
+from sam2_block.settings import Settings
+
+LOCAL: dict[str, Any] = {
+    "device": "cpu",
+    "precision": "fp32",
+    "cache_bytes": 1,
+    "checkpoint_dir": Path("/weights"),
+}
+OF_THE_ANSWER: dict[str, Any] = {"dense_mask_bytes": 0}
+OF_THE_REQUEST: dict[str, Any] = {
+    "api_url": "http://a",
+    "api_key": "k3y",
+    "allowed_api_urls": ("http://b",),
+}
+REMOTE: dict[str, Any] = {
+    "max_concurrent_requests": 1,
+    "connect_timeout_s": 1.0,
+    "read_timeout_s": 1.0,
+    "deadline_s": 1.0,
+    "max_attempts": 1,
+    "backoff_s": 1.0,
+    "max_backoff_s": 1.0,
+    "upload_format": "png",
+    "png_max_pixels": 1,
+    "jpeg_quality": 1,
+    "swap_channels": True,
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_shared_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_shared", {})
+    monkeypatch.setattr(remote, "_services", {})
+
+
+def test_every_setting_is_judged_here() -> None:
+    judged = {*LOCAL, *OF_THE_ANSWER, *OF_THE_REQUEST, *REMOTE}
+    assert judged == set(Settings.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("name", [*LOCAL, *OF_THE_ANSWER, *OF_THE_REQUEST, *REMOTE])
+def test_who_shares(name: str) -> None:
+    other = Settings(**{name: {**LOCAL, **OF_THE_ANSWER, **OF_THE_REQUEST, **REMOTE}[name]})
+    alike = local.shared_backend(other) is local.shared_backend(Settings())
+    assert alike == (name not in LOCAL)
+    alike = remote.shared_service(other) is remote.shared_service(Settings())
+    assert alike == (name not in REMOTE)
