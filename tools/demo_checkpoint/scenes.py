@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crockery import cup
-from objects import Photos, Sprite, Thing, coins, single
+from drawing import compose, develop, shadow_across
+from labelled import labelled_photo
+from objects import Photos, Thing, coins, single
 from people import portrait
 from textures import FloatImage, fractal, load_photos, photo_crop, ramp, random_colour, texture
-
-MIN_AREA = 0.0006
-"""Things with less visible area, as a share of the picture, get no mask."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,12 @@ def make_scene(rng: np.random.Generator, size: int, test: bool = False) -> Scene
         ground = _ground(rng, size, photos, plain)
         if rng.random() < 0.2:
             ground = cv2.GaussianBlur(ground, (0, 0), size * rng.uniform(0.005, 0.04))
-        if kind < 0.4:
+        if not test and rng.random() < 0.05:
+            ground, thing = labelled_photo(rng, size, ground)
+            things = [thing, *_mixed(rng, size, photos, ground, int(rng.integers(0, 3)))]
+        elif not test and rng.random() < 0.1:
+            things = _with_company(rng, size, photos, ground, cup)
+        elif kind < 0.4:
             things = _mixed(rng, size, photos, ground, int(rng.integers(2, 8)))
         elif kind < 0.54:
             things = _many(rng, size, photos)
@@ -59,9 +63,12 @@ def make_scene(rng: np.random.Generator, size: int, test: bool = False) -> Scene
             things = _with_company(rng, size, photos, ground, portrait)
         else:
             things = _large(rng, size, photos, ground)
-        image, masks = _compose(ground, things)
+        image, masks = compose(ground, things)
         if len(masks):
-            return Scene(_develop(rng, image), masks)
+            if not test and rng.random() < 0.4:
+                for _ in range(int(rng.integers(1, 3))):
+                    image = image * shadow_across(rng, size)[..., None]
+            return Scene(develop(rng, image), masks)
 
 
 def _ground(rng: np.random.Generator, size: int, photos: Photos, plain: bool) -> FloatImage:
@@ -149,82 +156,3 @@ def _many(rng: np.random.Generator, size: int, photos: Photos) -> list[Thing]:
             boxes.append((round(x - width / 2), round(y - height / 2), width, height))
     kept = rng.permutation(len(boxes))[:30]
     return coins(rng, [boxes[index] for index in kept], photos)
-
-
-def _window(sprite: Sprite, size: int) -> tuple[slice, slice, slice, slice] | None:
-    """Rows and columns of the picture, then of the sprite, where the two overlap."""
-    height, width = sprite.alpha.shape
-    top, left = max(sprite.top, 0), max(sprite.left, 0)
-    bottom, right = min(sprite.top + height, size), min(sprite.left + width, size)
-    if bottom <= top or right <= left:
-        return None
-    return (
-        slice(top, bottom),
-        slice(left, right),
-        slice(top - sprite.top, bottom - sprite.top),
-        slice(left - sprite.left, right - sprite.left),
-    )
-
-
-def _cast_shadow(image: FloatImage, thing: Thing) -> None:
-    """Darkens the ground beside the thing; the shadow belongs to no mask."""
-    size = image.shape[0]
-    shadow = np.zeros((size, size), np.float32)
-    for sprite in thing.sprites:
-        window = _window(sprite, size)
-        if window is not None:
-            rows, columns, own_rows, own_columns = window
-            view = shadow[rows, columns]
-            np.maximum(view, sprite.alpha[own_rows, own_columns], out=view)
-    reach = max(2, int(0.08 * max(thing.sprites[-1].alpha.shape)))
-    small = cv2.resize(shadow, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), max(0.6, reach / 6))
-    soft = np.roll(cv2.resize(small, (size, size)), (reach, reach // 2), (0, 1))
-    image *= (1 - soft * thing.shadow)[..., None]
-
-
-def _compose(ground: FloatImage, things: list[Thing]) -> tuple[FloatImage, NDArray[np.bool_]]:
-    size = ground.shape[0]
-    image = ground.copy()
-    layers: list[Sprite] = []
-    groups: list[list[int]] = []
-    for thing in things:
-        if thing.shadow:
-            _cast_shadow(image, thing)
-        groups += [[len(layers) + index for index in target] for target in thing.targets]
-        for sprite in thing.sprites:
-            layers.append(sprite)
-            window = _window(sprite, size)
-            if window is not None:
-                rows, columns, own_rows, own_columns = window
-                view = image[rows, columns]
-                alpha = sprite.alpha[own_rows, own_columns, None]
-                view += alpha * (sprite.rgb[own_rows, own_columns] - view)
-    owner = np.full((size, size), -1, np.int16)
-    for index, sprite in enumerate(layers):
-        window = _window(sprite, size)
-        if window is not None:
-            rows, columns, own_rows, own_columns = window
-            owner[rows, columns][sprite.alpha[own_rows, own_columns] >= 0.5] = index
-    counts = np.bincount(owner.ravel() + 1, minlength=len(layers) + 1)[1:]
-    masks = [
-        np.isin(owner, group) for group in groups if counts[group].sum() >= MIN_AREA * size * size
-    ]
-    return image, np.array(masks, bool).reshape(-1, size, size)
-
-
-def _develop(rng: np.random.Generator, image: FloatImage) -> NDArray[np.uint8]:
-    """Uneven light, grey pictures, blur, grain and contrast, as a camera would add them."""
-    size = image.shape[0]
-    if rng.random() < 0.3:
-        light = 1 + (ramp(rng, size, size) - 0.5) * rng.uniform(0.2, 1.0)
-        image = image * light[..., None]
-    if rng.random() < 0.18:
-        image = np.repeat(image @ np.array([[0.299], [0.587], [0.114]], np.float32), 3, 2)
-    if rng.random() < 0.3:
-        middle = image.mean()
-        image = (image - middle) * rng.uniform(0.45, 1.3) + middle + rng.uniform(-25, 25)
-    image = cv2.GaussianBlur(image.clip(0, 255), (0, 0), rng.uniform(0.3, 1.3) * size / 256)
-    if rng.random() < 0.7:
-        image = image + rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(0, 10)
-    return image.clip(0, 255).astype(np.uint8)

@@ -50,19 +50,21 @@ def load_photos(test: bool = False) -> tuple[NDArray[np.uint8], ...]:
     Returns:
         `(H, W, 3)` RGB images, the longer side at most 900 pixels.
     """
-    photos = []
-    for name in TEST_PHOTOS if test else TRAIN_PHOTOS:
-        package, _, rest = name.partition("/")
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:
-            raise RuntimeError(f"textures need the package {package}: pip install {package}")
-        bgr = cv2.imread(str(Path(spec.origin).parent / rest), cv2.IMREAD_COLOR)
-        if bgr is None:
-            raise RuntimeError(f"{name} is missing from the installed {package}")
-        scale = min(1.0, 900 / max(bgr.shape[:2]))
-        small = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        photos.append(np.ascontiguousarray(small[:, :, ::-1]))
-    return tuple(photos)
+    return tuple(load_photo(name) for name in (TEST_PHOTOS if test else TRAIN_PHOTOS))
+
+
+def load_photo(name: str) -> NDArray[np.uint8]:
+    """Reads one of the photos above as `(H, W, 3)` RGB, the longer side at most 900 pixels."""
+    package, _, rest = name.partition("/")
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise RuntimeError(f"textures need the package {package}: pip install {package}")
+    bgr = cv2.imread(str(Path(spec.origin).parent / rest), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise RuntimeError(f"{name} is missing from the installed {package}")
+    scale = min(1.0, 900 / max(bgr.shape[:2]))
+    small = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(small[:, :, ::-1])
 
 
 def random_colour(rng: np.random.Generator) -> FloatImage:

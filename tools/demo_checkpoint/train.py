@@ -267,7 +267,7 @@ def main() -> None:
     parser.add_argument("--decoder-steps", type=int, default=1000)
     parser.add_argument(
         "--phases",
-        default="256:3:3600,384:2:3500,448:2:1500,512:2:3400",
+        default="256:3:3600,384:2:3500,448:2:1500,512:2:3400,448:2:3600,512:2:2500",
         help="SIZE:IMAGES:STEPS,...",
     )
     parser.add_argument("--rate", type=float, default=8e-4, help="peak learning rate")
