@@ -61,6 +61,7 @@ def measure(start: Start, turns: int, seed: int, say: Say) -> list[Fleet]:
                 workers: list[Asked] = []
                 for _ in range(max(COUNTS)):
                     worker = start(system, variables)
+                    worker.start()  # in this thread: a worker ends with the thread that started it
                     stack.callback(worker.end)
                     workers.append(worker)
                 fleets.append(Fleet(system, waiting, workers))
