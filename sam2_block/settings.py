@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -137,19 +137,24 @@ class Settings:
 
         What a process shares is kept by it: steps that differ in anything else share all the same.
         """
-        return Settings(**{name: getattr(self, name) for name in _LOCAL})
+        return self._keeping(_LOCAL)
 
     def remote(self) -> Settings:
         """Return a copy with what requests depend on, but for the server and the key.
 
         Steps that ask different servers, or show different keys, share connections and bounds.
         """
-        return replace(self, **{name: getattr(Settings(), name) for name in _NOT_REMOTE})
+        return self._keeping(_REMOTE)
 
+    def _keeping(self, names: Iterable[str]) -> Settings:
+        return Settings(**{name: getattr(self, name) for name in names})
+
+
+SETTING_NAMES = tuple(setting.name for setting in fields(Settings))
 
 _LOCAL = ("device", "precision", "cache_bytes", "checkpoint_dir")
-_NOT_REMOTE = (*_LOCAL, "dense_mask_bytes", "api_url", "api_key", "allowed_api_urls")
-SETTING_NAMES = tuple(setting.name for setting in fields(Settings))
+_ELSEWHERE = (*_LOCAL, "dense_mask_bytes", "api_url", "api_key", "allowed_api_urls")
+_REMOTE = tuple(name for name in SETTING_NAMES if name not in _ELSEWHERE)
 
 
 def _server_of_the_engine(environment: Mapping[str, str]) -> str:

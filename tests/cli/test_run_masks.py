@@ -60,9 +60,7 @@ def test_a_crop_loses_nothing(workflow_file: Write, image_file: Write, tmp_path:
     assert first["prompt_detection_id"] == ""  # a point is no detection
 
 
-def test_masks_that_a_block_has_changed(
-    workflow_file: Write, image_file: Write, tmp_path: Path
-) -> None:
+def test_masks_that_a_block_has_changed(tmp_path: Path) -> None:
     """As `mask_edge_snap` and others change them: new masks beside the old column `rle_mask`."""
     rows = Segmenter(backend=FakeBackend()).segment(
         np.zeros((40, 40, 3), np.uint8), points=[[20, 10]]

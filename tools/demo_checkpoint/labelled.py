@@ -71,7 +71,10 @@ _PHOTOS = (
         ((2,), (1, 2), (0, 1, 2), (3,)),
     ),
 )
-"""Photo, outlines from back to front, and the sets of them that make a thing."""
+"""Photo, outlines from back to front, and the sets of them that make a thing.
+
+One face is named twice, to be prompted more often.
+"""
 
 
 @cache
