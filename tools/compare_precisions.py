@@ -2,6 +2,7 @@
 """Compare the demo checkpoint's masks in bfloat16 with those in single precision, on a CPU.
 
     tools/compare_precisions.py --prompts 500
+    tools/compare_precisions.py --prompts 2000 --record  # into docs/precisions.json
 
 Prints as JSON the mean and the least overlap (IoU) of the masks, the largest difference of a score,
 and how often another of SAM 2's three masks was taken for the best, by boxes and single points on
@@ -14,12 +15,15 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "demo_checkpoint"))
 
+from benchmark.machine import commit
 from evaluate import HELD_OUT_SEED, iou
 from prompts import box_of
 from scenes import make_scene
@@ -32,6 +36,7 @@ from sam2_block.prompts import LabeledPoint, Prompt
 from sam2_block.settings import Settings
 
 SIDE = 576
+RECORD = Path(__file__).parents[1] / "docs" / "precisions.json"
 
 
 def scenes() -> Iterator[tuple[Image, list[Prompt]]]:
@@ -89,7 +94,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--prompts", type=int, default=500)
-    print(json.dumps(compare(parser.parse_args().prompts)))
+    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name} as well")
+    arguments = parser.parse_args()
+    figures = compare(arguments.prompts)
+    print(json.dumps(figures))
+    if arguments.record:
+        command = f"tools/compare_precisions.py --prompts {arguments.prompts} --record"
+        record = {
+            "date": date.today().isoformat(),
+            "commit": commit(),
+            "command": command,
+            "figures": figures,
+        }
+        RECORD.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +13,23 @@ import pytest
 TOOLS = Path(__file__).parents[2] / "tools"
 sys.path.append(str(TOOLS))
 
-from benchmark import servers  # noqa: E402
+from benchmark import report, servers  # noqa: E402
 from benchmark.figures import Ratio, Spread, collapsed  # noqa: E402
-from benchmark.jobs import BUILT_IN, META, OURS, Answer, Failure, Job  # noqa: E402
+from benchmark.jobs import (  # noqa: E402
+    BUILT_IN,
+    META_BF16,
+    META_FP32,
+    OURS_BF16,
+    OURS_FP32,
+    SYSTEMS,
+    Answer,
+    Failure,
+    Job,
+)
+from benchmark.markdown import number  # noqa: E402
 from benchmark.pictures import make_boxes, make_image  # noqa: E402
 from benchmark.places import Places  # noqa: E402
 from benchmark.processes import WorkerProcess  # noqa: E402
-from benchmark.report import number, table  # noqa: E402
-from benchmark.report import servers as servers_table  # noqa: E402
 from benchmark.table import ROWS, Cell, Measured, Row, measure  # noqa: E402
 
 
@@ -32,10 +42,10 @@ def test_ratio_is_of_medians_and_its_spread_of_pairs() -> None:
 
 
 def test_a_ratio_collapses_below_half_of_the_recorded() -> None:
-    recorded = {"fp32 a": 4.0, "fp32 b": 4.0, "auto a": 8.0, "fp32 gone": 1.0}
-    measured = {"fp32 a": 2.0, "fp32 b": 1.99, "auto a": 1.0, "fp32 new": 0.1}
-    (here_auto, here_fp32) = collapsed(measured, recorded, same_machine=True)
-    assert "auto a" in here_auto
+    recorded = {"fp32 a": 4.0, "fp32 b": 4.0, "bf16 a": 8.0, "fp32 gone": 1.0}
+    measured = {"fp32 a": 2.0, "fp32 b": 1.99, "bf16 a": 1.0, "fp32 new": 0.1}
+    (here_bf16, here_fp32) = collapsed(measured, recorded, same_machine=True)
+    assert "bf16 a" in here_bf16
     assert "fp32 b" in here_fp32
     (elsewhere,) = collapsed(measured, recorded, same_machine=False)
     assert "fp32 b" in elsewhere
@@ -77,11 +87,11 @@ class Recorded:
 def test_a_new_image_is_new_in_every_turn_and_an_encoded_one_stays() -> None:
     for encoded in (False, True):
         row = Row("r", "r", Job(8, 8, 3, encoded=encoded))
-        systems = {name: Recorded(1) for name in (BUILT_IN, META, OURS)}
+        systems = {name: Recorded(1) for name in SYSTEMS}
         measured = measure(row, systems, 3, 7, lambda text: None)
-        assert all(len(cell.answers) == 3 for cell in measured.cells.values())
-        jobs = systems[OURS].jobs
-        assert jobs == systems[BUILT_IN].jobs == systems[META].jobs
+        assert all(len(cell.seconds) == 3 for cell in measured.cells.values())
+        jobs = systems[OURS_FP32].jobs
+        assert all(system.jobs == jobs for system in systems.values())
         assert len(jobs) == 5  # one to warm up, one to count memory
         assert [job.counted for job in jobs] == [False, True, False, False, False]
         assert len({job.seed for job in jobs}) == (1 if encoded else 5)
@@ -92,15 +102,15 @@ def test_a_new_image_is_new_in_every_turn_and_an_encoded_one_stays() -> None:
 def test_memory_is_counted_in_the_only_turn_of_a_long_row() -> None:
     ours = Recorded(1)
     row = Row("r", "r", Job(8, 8, 3, images=64), most_turns=1)
-    measured = measure(row, {OURS: ours}, 5, 7, lambda text: None)
+    measured = measure(row, {OURS_BF16: ours}, 5, 7, lambda text: None)
     assert [(job.images, job.counted) for job in ours.jobs] == [(1, True), (64, True)]
-    assert measured.cells[OURS].added_bytes == [100]
+    assert measured.cells[OURS_BF16].added_bytes == [100]
 
 
 def test_the_same_image_again_comes_after_a_new_one() -> None:
     ours = Recorded(2)
     row = Row("r", "r", Job(8, 8, 1), reach=20, again=True)
-    measured = measure(row, {OURS: ours}, 2, 7, lambda text: None)
+    measured = measure(row, {OURS_BF16: ours}, 2, 7, lambda text: None)
     for first, second in zip(ours.jobs[::2], ours.jobs[1::2], strict=True):
         assert first.seed == second.seed
         assert first.turn != second.turn
@@ -109,12 +119,12 @@ def test_the_same_image_again_comes_after_a_new_one() -> None:
 
 
 def test_a_system_that_fails_is_asked_no_more_and_the_table_says_why() -> None:
-    systems = {BUILT_IN: Recorded(9, fails_at=2), OURS: Recorded(1)}
+    systems = {BUILT_IN: Recorded(9, fails_at=2), OURS_BF16: Recorded(1)}
     measured = measure(ROWS[0], systems, 5, 7, lambda text: None)
     assert len(systems[BUILT_IN].jobs) == 3
-    assert len(systems[OURS].jobs) == 7
-    assert measured.ratio() is None
-    text = table([measured], [BUILT_IN, OURS])
+    assert len(systems[OURS_BF16].jobs) == 7
+    assert measured.ratio(BUILT_IN, OURS_BF16) is None
+    text = report.rows({ROWS[0].name: measured.record()})
     assert "failed: needs more than 12.0 GiB" in text
     assert "not comparable" in text
 
@@ -122,35 +132,63 @@ def test_a_system_that_fails_is_asked_no_more_and_the_table_says_why() -> None:
 def test_the_table_judges_time_and_memory() -> None:
     row = Row("r", "some work", Job(8, 8, 1), reach=3, memory_share=1 / 8)
     cells = {
-        BUILT_IN: Cell([Answer(4.0, 0, 1, 50)], [700 * 2**20]),
-        OURS: Cell([Answer(1.0, 0, 1, 50)], [100 * 2**20]),
+        BUILT_IN: Cell([4.0], [700 * 2**20]),
+        OURS_BF16: Cell([1.0], [100 * 2**20]),
     }
-    text = table([Measured(row, cells)], [BUILT_IN, OURS])
+    text = report.ratios([Measured(row, cells)])
     assert "**4.0x**" in text
     assert "3x: reached" in text
-    assert "7.0x" in text
     assert "memory 1/8: **missed**" in text
+
+
+def test_the_first_ratios_compare_one_precision() -> None:
+    seconds = {BUILT_IN: 8.0, META_FP32: 6.0, OURS_FP32: 2.0, META_BF16: 1.5, OURS_BF16: 0.5}
+    cells = {name: Cell([value], [2.0**20]) for name, value in seconds.items()}
+    (line,) = report.ratios([Measured(ROWS[0], cells)]).splitlines()[2:]
+    assert [cell.split("x**")[0].strip(" *") for cell in line.split("|")[2:6]] == [
+        "4.0",  # fp32: the built-in block's over ours
+        "3.0",  # fp32: Meta's
+        "3.0",  # bf16: Meta's
+        "16.0",  # of two precisions: last, and named so
+    ]
+
+
+def test_a_record_gives_back_what_was_measured() -> None:
+    measured = Measured(ROWS[0], {OURS_BF16: Cell([1.0, 2.0], [3.0], failure=None, area=4)})
+    again = Measured.of_record(ROWS[0].name, json.loads(json.dumps(measured.record())))
+    assert again == measured
+
+
+def test_the_document_and_the_readme_are_made_of_the_record() -> None:
+    docs = TOOLS.parent / "docs"
+    sections = json.loads((docs / "benchmarks.json").read_text())
+    assert (docs / "benchmarks.md").read_text() == report.document(sections)
+    assert (
+        report.short_table(sections["rows"]["figures"]) in (TOOLS.parent / "README.md").read_text()
+    )
 
 
 def test_processes_at_once_are_asked_about_new_images_and_their_rates_are_summed() -> None:
     fleets = [
-        servers.Fleet(META, "as it comes", [Recorded(6.0), Recorded(6.0)]),
-        servers.Fleet(OURS, "as it comes", [Recorded(1.5), Recorded(3.0)]),
+        servers.Fleet(META_BF16, "as it comes", [Recorded(6.0), Recorded(6.0)]),
+        servers.Fleet(OURS_BF16, "as it comes", [Recorded(1.5), Recorded(3.0)]),
     ]
     servers.run(fleets, 2, 7, lambda text: None)
     assert fleets[1].rates == {1: [2.0, 2.0], 2: [3.0, 3.0]}  # three images in each job
     first, second = (worker.jobs for worker in fleets[1].workers)
     assert len(first) == len({job.seed for job in first}) == 5  # one to warm up
     assert len(second) == 3
-    text = servers_table(fleets)
-    assert "| Meta's predictor | as it comes | 0.50 (0.50 to 0.50) | 1.00" in text
+    text = report.servers(
+        [{"system": x.system, "waiting": x.waiting, "rates": x.rates} for x in fleets]
+    )
+    assert "| Meta's predictor, bf16 autocast | as it comes | 0.50 (0.50 to 0.50) | 1.00" in text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_worker_that_dies_is_a_failure_that_says_so(tmp_path: Path) -> None:
     places = Places(tmp_path / "weights", tmp_path / "scratch")
     places.lay_out()
-    worker = WorkerProcess(OURS, places, "fp32", most_bytes=32 * 2**20)  # not even numpy loads
+    worker = WorkerProcess(OURS_FP32, places, 32 * 2**20)  # not even numpy loads
     for _ in range(2):  # it is started anew, and fails anew
         answer = worker.ask(Job(8, 8, 1), 60)
         assert isinstance(answer, Failure)

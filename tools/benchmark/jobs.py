@@ -5,9 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-OURS, BUILT_IN, META = "ours", "built-in", "meta"
-SYSTEMS = (OURS, BUILT_IN, META)
-"""The columns of the table, and what a worker can be."""
+BUILT_IN, META_FP32, OURS_FP32 = "built-in-fp32", "meta-fp32", "ours-fp32"
+META_BF16, OURS_BF16 = "meta-bf16", "ours-bf16"
+SYSTEMS = (BUILT_IN, META_FP32, OURS_FP32, META_BF16, OURS_BF16)
+"""The columns of the table, and what a worker can be: an implementation in a precision.
+
+The built-in block computes in fp32 on a CPU and has no other choice.
+"""
+
+LABELS = {
+    BUILT_IN: "built-in block, fp32",
+    META_FP32: "Meta's predictor, fp32",
+    OURS_FP32: "this block, fp32",
+    META_BF16: "Meta's predictor, bf16 autocast",
+    OURS_BF16: "this block, bf16",
+}
+
+
+def precision_of(system: str) -> str:
+    """Return `fp32` or `bf16`."""
+    return system.rpartition("-")[2]
 
 
 @dataclass(frozen=True)

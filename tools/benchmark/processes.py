@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from multiprocessing import Pipe
 
-from benchmark.jobs import Answer, Facts, Failure, Job, Roofline
+from benchmark.jobs import Answer, Facts, Failure, Job, Roofline, precision_of
 from benchmark.memory import GIB, resident
 from benchmark.places import Places
 
@@ -26,7 +26,6 @@ class WorkerProcess:
     Args:
         name: One of `SYSTEMS`.
         places: Weights and scratch folder.
-        precision: Of our block, as `SAM2_BLOCK_PRECISION`.
         most_bytes: Memory that it may take.
         variables: Further variables of its environment.
     """
@@ -35,14 +34,12 @@ class WorkerProcess:
         self,
         name: str,
         places: Places,
-        precision: str,
         most_bytes: int,
         variables: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self._variables = variables or {}
         self._places = places
-        self._precision = precision
         self._most_bytes = most_bytes
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -60,7 +57,7 @@ class WorkerProcess:
                     str(self._most_bytes),
                 ],
                 cwd=self._places.scratch,
-                env={**self._places.environment(self._precision), **self._variables},
+                env={**self._places.environment(precision_of(self.name)), **self._variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,39 +1,90 @@
-"""The run as Markdown."""
+"""A record as Markdown: every section is a pure function of what the JSON file holds."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmark.callers import Load
 from benchmark.figures import Ratio, Spread
-from benchmark.jobs import BUILT_IN, META, OURS
-from benchmark.memory import GIB, MIB
-from benchmark.servers import Fleet
+from benchmark.jobs import (
+    BUILT_IN,
+    LABELS,
+    META_BF16,
+    META_FP32,
+    OURS_BF16,
+    OURS_FP32,
+    SYSTEMS,
+)
+from benchmark.markdown import line, rule, seconds_text, size_text, spread_text
+from benchmark.memory import GIB
 from benchmark.table import Cell, Measured
 
-_HEADS = {BUILT_IN: "built-in block", META: "Meta's predictor", OURS: "this block"}
+# The pairs of one precision come first: only these compare implementations.
+PAIRS = {
+    "fp32: built-in : ours": (BUILT_IN, OURS_FP32),
+    "fp32: Meta's : ours": (META_FP32, OURS_FP32),
+    "bf16: Meta's : ours": (META_BF16, OURS_BF16),
+    "built-in in fp32 : ours in bf16": (BUILT_IN, OURS_BF16),
+}
+
+_HEAD = """\
+SAM 2 hiera_tiny on a CPU: the same machine, weights and workflow, the systems in turns. How it is
+measured: [`tools/benchmark`](../tools/benchmark/README.md). `benchmarks.json` beside this file has
+every figure, and this file is made of it. The weights are set by hand, so that masks are smooth: no
+figure here says anything about the quality of masks."""
+
+_OF_RATIOS = """\
+Ratios of medians, and in brackets the least and the most of the pairs of one turn. The first three
+columns compare like with like."""
+
+_OF_TIMES = """\
+Seconds: the median of the turns, their least and most; and the memory that a turn of its own added,
+by the operating system's count."""
 
 
-def table(rows: Sequence[Measured], systems: Sequence[str]) -> str:
-    """Return the table of ratios: times, added memory, what is to be reached."""
-    shown = [name for name in (BUILT_IN, META, OURS) if name in systems]
-    heads = ["work", *(_HEADS[name] for name in shown), "ratio (of pairs)", "memory", "to reach"]
-    lines = [_line(heads), _line(["---", *("--:" for _ in heads[1:])])]
-    for measured in rows:
-        cells = [cell_text(measured.cells[name], measured) for name in shown]
-        lines.append(
-            _line(
-                [
-                    measured.row.title,
-                    *cells,
-                    _ratio_text(measured),
-                    _memory_text(measured),
-                    _verdict(measured),
-                ]
-            )
-        )
+def document(sections: Mapping[str, dict[str, Any]]) -> str:
+    """Return the whole file; a section that was not measured is left out."""
+    parts = ["# Benchmarks", _HEAD]
+    for name, (title, render) in _SECTIONS.items():
+        if name in sections:
+            section = sections[name]
+            parts += [f"## {title}", render(section["figures"]), run(section["run"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def rows(figures: Mapping[str, Any]) -> str:
+    """Return the tables of ratios, then of times and added memory, and what is doubtful."""
+    measured = [Measured.of_record(name, record) for name, record in figures.items()]
+    parts = [_OF_RATIOS, ratios(measured), _OF_TIMES, times(measured)]
+    parts += [
+        f"In `{one.row.title}` the masks of two systems differ by {one.disagreement():.1%} of their"
+        " pixels."
+        for one in measured
+        if one.disagreement() > _TOLERANCE
+    ]
+    return "\n\n".join(parts)
+
+
+_TOLERANCE = 0.1
+
+
+def ratios(measured: Sequence[Measured]) -> str:
+    """Return the table of ratios, with what is to be reached."""
+    lines = [line(["work", *PAIRS, "to reach"]), rule(len(PAIRS) + 1)]
+    for one in measured:
+        cells = [_ratio_text(one.ratio(*pair)) for pair in PAIRS.values()]
+        lines.append(line([one.row.title, *cells, _verdict(one)]))
+    return "\n".join(lines)
+
+
+def times(measured: Sequence[Measured]) -> str:
+    """Return the table of times and added memory."""
+    shown = [name for name in SYSTEMS if any(name in one.cells for one in measured)]
+    lines = [line(["work", *(LABELS[name] for name in shown)]), rule(len(shown))]
+    for one in measured:
+        cells = [cell_text(one.cells[name], one) if name in one.cells else "-" for name in shown]
+        lines.append(line([one.row.title, *cells]))
     return "\n".join(lines)
 
 
@@ -41,44 +92,64 @@ def cell_text(cell: Cell, measured: Measured) -> str:
     """Return median, spread and added memory of a cell, or why there is none."""
     if cell.failure:
         return f"failed: {cell.failure}"
-    text = (
-        f"{spread_text(Spread.of(cell.seconds))}, {size_text(Spread.of(cell.added_bytes).median)}"
-    )
+    text = spread_text(Spread.of(cell.seconds))
+    if cell.added_bytes:
+        text += f", {size_text(Spread.of(cell.added_bytes).median)}"
     if measured.row.again:
         text += f" (new: {seconds_text(Spread.of(cell.new_seconds).median)})"
     return text
 
 
-def _ratio_text(measured: Measured) -> str:
-    if measured.row.again:
-        ours = measured.cells[OURS]
-        if ours.failure:
-            return "-"
-        return _spread_of(Ratio.of(ours.new_seconds, ours.seconds)) + " new : again"
-    ratio = measured.ratio()
-    return _spread_of(ratio) if ratio else "-"
+def speed(section: Mapping[str, Any]) -> str:
+    """Return the README's account: what is compared where, and a table of medians."""
+    facts = section["run"]
+    caption = (
+        f"On a CPU ({facts['cpu']}, {facts['cores']} cores), hiera_tiny with weights set by hand,"
+        " medians of paired turns. The first two columns compare like with like: how many times"
+        " longer Meta's own predictor takes than this block, in the same precision. The engine's"
+        " built-in block computes in fp32; this block in bf16 by default, where the processor"
+        f" multiplies it. `{facts['command']}` makes the figures;"
+        " [all of them](docs/benchmarks.md), with memory and callers."
+    )
+    return "\n\n".join(
+        [textwrap.fill(caption, 104, break_on_hyphens=False), _short(section["figures"])]
+    )
 
 
-def _spread_of(ratio: Ratio) -> str:
+def _short(figures: Mapping[str, Any]) -> str:
+    pairs = {"fp32": (META_FP32, OURS_FP32), "bf16": (META_BF16, OURS_BF16)}
+    heads = [f"Meta's : ours, {name}" for name in pairs] + [LABELS[name] for name in SYSTEMS]
+    lines = [line(["work", *heads]), rule(len(heads))]
+    for name, record in figures.items():
+        one = Measured.of_record(name, record)
+        ratios_of_row = [one.ratio(*pair) for pair in pairs.values()]
+        cells = [f"**{ratio.medians:.1f}x**" if ratio else "-" for ratio in ratios_of_row]
+        cells += [
+            "fails" if cell.failure else seconds_text(Spread.of(cell.seconds).median)
+            for cell in (one.cells[system] for system in SYSTEMS)
+        ]
+        lines.append(line([one.row.title, *cells]))
+    return "\n".join(lines)
+
+
+def _ratio_text(ratio: Ratio | None) -> str:
+    if ratio is None:
+        return "-"
     return f"**{ratio.medians:.1f}x** ({ratio.least:.1f} to {ratio.most:.1f})"
-
-
-def _memory_text(measured: Measured) -> str:
-    ratio = measured.ratio(of="added_bytes")
-    return f"{ratio.medians:.1f}x" if ratio else "-"
 
 
 def _verdict(measured: Measured) -> str:
     row, parts = measured.row, []
     if row.reach:
         got = measured.reached()
-        parts.append(_judged(f"{row.reach:g}x", None if got is None else got >= row.reach))
+        aim = f"{row.reach:g}x" + (f" new : again ({got:.1f}x)" if row.again and got else "")
+        parts.append(_judged(aim, None if got is None else got >= row.reach))
     if row.memory_share:
-        memory = measured.ratio(of="added_bytes")
+        memory = measured.ratio(BUILT_IN, OURS_BF16, of="added_bytes")
         reached = None if memory is None else memory.medians >= 1 / row.memory_share
         parts.append(_judged(f"memory 1/{1 / row.memory_share:g}", reached))
     if row.memory_bytes:
-        ours = measured.cells.get(OURS)
+        ours = measured.cells.get(OURS_BF16)
         known = ours is not None and not ours.failure
         reached = Spread.of(ours.added_bytes).median < row.memory_bytes if ours and known else None
         parts.append(_judged(f"under {row.memory_bytes / GIB:g} GiB", reached))
@@ -90,7 +161,7 @@ def _judged(aim: str, reached: bool | None) -> str:
     return f"{aim}: {words[reached]}"
 
 
-def roofline(figures: dict[str, Any]) -> str:
+def roofline(figures: Mapping[str, Any]) -> str:
     """Return the part on encoder and decoder against the machine's matrix products."""
     rates = figures["flops_per_s"]
     heads = ["part", "operations", "floor", "measured", "times the floor", "to reach"]
@@ -98,13 +169,13 @@ def roofline(figures: dict[str, Any]) -> str:
         f"Fastest matrix product: {rates['fp32'] / 1e9:.0f} GFLOP/s in fp32,"
         f" {rates['bf16'] / 1e9:.0f} in bf16.",
         "",
-        _line(heads),
-        _line(["---", *("--:" for _ in heads[1:])]),
+        line(heads),
+        rule(len(heads) - 1),
     ]
     for name, title, aim in (("encoder", "encoder, an image", 2), ("decoder", "decoder, a box", 3)):
         part = figures[name]
         lines.append(
-            _line(
+            line(
                 [
                     title,
                     f"{part['flops'] / 1e9:.1f} GFLOP in {part['precision']}",
@@ -118,64 +189,62 @@ def roofline(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def callers(loads: Sequence[Load], systems: Sequence[str]) -> str:
+def callers(figures: Sequence[Mapping[str, Any]]) -> str:
     """Return the part on several callers at once."""
-    shown = [name for name in (BUILT_IN, META, OURS) if name in systems]
-    heads = ["requests a second", "callers", *(_HEADS[name] for name in shown)]
-    lines = [_line(heads), _line(["---", *("--:" for _ in heads[1:])])]
-    for load in loads:
-        cells = [load.texts.get(name, "-") for name in shown]
-        lines.append(_line([load.title, str(load.callers), *cells]))
+    shown = [name for name in SYSTEMS if any(name in load["texts"] for load in figures)]
+    heads = ["requests a second", "callers", *(LABELS[name] for name in shown)]
+    lines = [line(heads), rule(len(heads) - 1)]
+    for load in figures:
+        cells = [load["texts"].get(name, "-") for name in shown]
+        lines.append(line([load["title"], str(load["callers"]), *cells]))
     return "\n".join(lines)
 
 
-def servers(fleets: Sequence[Fleet]) -> str:
+def servers(figures: Sequence[Mapping[str, Any]]) -> str:
     """Return the part on several processes at once."""
-    counts = sorted(fleets[0].rates)
+    counts = sorted(figures[0]["rates"], key=int)
     heads = ["new 1800x1200 images a second, 1 box", "threads wait"]
-    heads += ["1 process" if count == 1 else f"{count} processes" for count in counts]
-    lines = [_line(heads), _line(["---", "---", *("--:" for _ in counts)])]
-    for fleet in fleets:
-        cells = [fleet.text(count) for count in counts]
-        lines.append(_line([_HEADS[fleet.system], fleet.waiting, *cells]))
+    heads += ["1 process" if int(count) == 1 else f"{count} processes" for count in counts]
+    lines = [line(heads), rule(len(heads) - 1)]
+    for fleet in figures:
+        spreads = [Spread.of(fleet["rates"][count]) for count in counts]
+        cells = [f"{s.median:.2f} ({s.least:.2f} to {s.most:.2f})" for s in spreads]
+        lines.append(line([LABELS[fleet["system"]], fleet["waiting"], *cells]))
     return "\n".join(lines)
 
 
-def machine(facts: dict[str, Any], command: str) -> str:
-    """Return hardware, versions and the command, wrapped."""
+def growth(figures: Mapping[str, Any]) -> str:
+    """Return the part with the plot of time and memory over boxes."""
+    ends = [
+        f"The curve of the {LABELS[name]} ends: {curve['end']}."
+        for name, curve in figures["curves"].items()
+        if curve["end"]
+    ]
+    return "\n".join([f"![Time and memory over boxes]({figures['plot']})", "", _OF_THE_PLOT, *ends])
+
+
+_OF_THE_PLOT = """\
+Memory includes the masks returned. This block holds them as one dense array up to
+`SAM2_BLOCK_DENSE_MASK_BYTES` (1 GiB), as 300 boxes here, and compactly above, as 1000."""
+
+
+def run(facts: Mapping[str, Any]) -> str:
+    """Return when, where and by which command a section was measured."""
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     text = (
         f"{facts['date']}, commit {facts['commit']}. {facts['cpu']}, {facts['cores']} cores"
         f" ({', '.join(facts['flags'])}), {facts['memory_gib']} GiB, {facts['system']};"
         f" Python {facts['python']}, {versions}; PyTorch on {facts['threads']} threads (its"
-        f" default), this block with `SAM2_BLOCK_PRECISION={facts['precision']}`"
-        f" ({facts['computes_in']}), no GPU."
+        f" default), no GPU."
     )
     lines = textwrap.wrap(text, 100, break_on_hyphens=False)
-    return "\n".join([*lines, "", "```bash", command, "```"])
+    return "\n".join([*lines, "", "```bash", facts["command"], "```"])
 
 
-def spread_text(spread: Spread) -> str:
-    """Return a median of seconds with its spread."""
-    if spread.least == spread.most:
-        return seconds_text(spread.median)
-    return f"{seconds_text(spread.median)} ({number(spread.least)} to {number(spread.most)})"
-
-
-def seconds_text(seconds: float) -> str:
-    """Return seconds with as many digits as say something."""
-    return f"{number(seconds)} s"
-
-
-def number(value: float) -> str:
-    """Return three digits, without an exponent."""
-    return f"{value:.0f}" if value >= 100 else f"{float(f'{value:.3g}'):g}"
-
-
-def size_text(size: float) -> str:
-    """Return bytes as MiB or GiB."""
-    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / MIB:.0f} MiB"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+_SECTIONS: dict[str, tuple[str, Any]] = {
+    "rows": ("Times", rows),
+    "roofline": ("Against the machine's limit", roofline),
+    "callers": ("Several callers at once", callers),
+    "servers": ("Several processes at once", servers),
+    "growth": ("Growth", growth),
+}

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmark.figures import Spread
-from benchmark.jobs import BUILT_IN, META, OURS, Answer, Job
+from benchmark.jobs import LABELS, Answer, Job
 from benchmark.memory import MIB
 from benchmark.table import Asked, Say
 
 COUNTS = (1, 3, 10, 30, 100, 300, 1000)
 LONGEST_S = 60.0
 _JOB = Job(1800, 1200, 1, encoded=True)
-LABELS = {BUILT_IN: "built-in block", META: "Meta's predictor", OURS: "this block"}
 
 
 @dataclass

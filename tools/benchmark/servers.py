@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from benchmark.figures import Spread
-from benchmark.jobs import META, OURS, Answer, Job
+from benchmark.jobs import META_BF16, OURS_BF16, Answer, Job
 from benchmark.processes import WorkerProcess
 from benchmark.table import Asked, Say
 
@@ -56,7 +56,7 @@ def measure(start: Start, turns: int, seed: int, say: Say) -> list[Fleet]:
     """
     with ExitStack() as stack:
         fleets = []
-        for system in (META, OURS):
+        for system in (META_BF16, OURS_BF16):
             for waiting, variables in WAITING.items():
                 workers: list[Asked] = []
                 for _ in range(max(COUNTS)):

@@ -1,19 +1,21 @@
-"""The three that are compared: our block, the engine's built-in block, Meta's predictor."""
+"""What is compared: our block, the engine's built-in block, Meta's predictor."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from benchmark.jobs import BUILT_IN, META, OURS
+from benchmark.jobs import BUILT_IN, META_BF16, META_FP32, OURS_BF16, OURS_FP32, precision_of
 from benchmark.memory import GIB
 from benchmark.pictures import Boxes, Image
 from benchmark.places import MODEL_FILE, Places
 
 VERSION = "hiera_tiny"
-_TYPES = {OURS: "sam2_block/segment@v1", BUILT_IN: "roboflow_core/segment_anything@v1"}
+_OURS, _BUILT_IN = "sam2_block/segment@v1", "roboflow_core/segment_anything@v1"
+_TYPES = {OURS_FP32: _OURS, OURS_BF16: _OURS, BUILT_IN: _BUILT_IN}
 
 # Meta's predictor brings three masks of every box to the size of the image, as floats: it is given
 # as many boxes at once as stay within this.
@@ -39,7 +41,9 @@ class System(Protocol):
 
 def load(name: str, places: Places) -> System:
     """Load a system in this process."""
-    return _MetaSystem(places) if name == META else _EngineSystem(name)
+    if name in (META_FP32, META_BF16):
+        return _MetaSystem(places, precision_of(name))
+    return _EngineSystem(name)
 
 
 def workflow(block_type: str) -> dict[str, Any]:
@@ -138,26 +142,39 @@ def _detections(boxes: Boxes) -> Any:
 class _MetaSystem:
     """Meta's model, and a predictor for each caller."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, precision: str) -> None:
         from sam2.build_sam import build_sam2
 
         self._model = build_sam2("sam2_hiera_t.yaml", str(places.weights / MODEL_FILE), "cpu")
+        self._precision = precision
 
     def caller(self) -> Caller:
         from sam2.sam2_image_predictor import SAM2ImagePredictor
 
-        return _MetaCaller(SAM2ImagePredictor(self._model))
+        return _MetaCaller(SAM2ImagePredictor(self._model), self._precision)
 
 
 class _MetaCaller:
-    """Gives masks of the size of the image, the best of three for each box, as the blocks do."""
+    """Gives masks of the size of the image, the best of three for each box, as the blocks do.
 
-    def __init__(self, predictor: Any) -> None:
+    In bf16 it runs under autocast, as Meta's own notebooks run it.
+    """
+
+    def __init__(self, predictor: Any, precision: str) -> None:
         self._predictor = predictor
+        self._precision = precision
         self._image: Image | None = None  # whose embedding the predictor holds
 
     def segment(self, images: Sequence[Image], boxes: Sequence[Boxes]) -> Any:
-        return [self._masks(image, rows) for image, rows in zip(images, boxes, strict=True)]
+        with self._autocast():
+            return [self._masks(image, rows) for image, rows in zip(images, boxes, strict=True)]
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        import torch
+
+        if self._precision == "bf16":
+            return torch.autocast("cpu", dtype=torch.bfloat16)
+        return contextlib.nullcontext()
 
     def _masks(self, image: Image, boxes: Boxes) -> Any:
         if image is not self._image:

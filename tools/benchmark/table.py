@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from benchmark.figures import Ratio
-from benchmark.jobs import BUILT_IN, OURS, Answer, Facts, Failure, Job, Roofline
+from benchmark.jobs import BUILT_IN, OURS_BF16, Answer, Facts, Failure, Job, Roofline
 from benchmark.memory import GIB, MIB
 
 Say = Callable[[str], None]
@@ -23,7 +23,8 @@ class Row:
         name: On the command line and in the JSON.
         title: In the table.
         job: What is timed; its seed and turn are set anew for every turn.
-        reach: Least ratio, built-in : ours; with `again`, our own new image : the same again.
+        reach: Least ratio, built-in (fp32) : ours by default (bf16); with `again`, our own new
+            image : the same again.
         memory_share: Most of our added memory, as a share of the built-in block's.
         memory_bytes: Most of our added memory.
         again: A new image is timed first, then the same one again with other boxes.
@@ -61,7 +62,7 @@ ROWS = (
         "large-30",
         "4000x3000 image, 30 boxes (encoded)",
         replace(_LARGE, boxes=30),
-        most_turns=3,
+        most_turns=2,
     ),
     Row(
         "large-100",
@@ -69,13 +70,13 @@ ROWS = (
         replace(_LARGE, boxes=100),
         10,
         memory_bytes=GIB,
-        most_turns=3,
+        most_turns=2,
     ),
     Row("again", "the same image again, other prompts", _SMALL, 20, again=True, often=3),
     Row(
-        "batch-64",
-        "64 images, 5 boxes each (throughput)",
-        replace(_SMALL, boxes=5, images=64),
+        "batch-16",
+        "16 new images, 5 boxes each (throughput)",
+        replace(_SMALL, boxes=5, images=16),
         3,
         most_turns=1,
         timeout_s=900,
@@ -95,21 +96,18 @@ class Cell:
     """What one system did in one row.
 
     Attributes:
-        answers: Of the turns that were timed.
+        seconds: Of the turns that were timed.
         added_bytes: Added memory, of the turns in which it was counted.
         new_seconds: Where a row times a new image too.
-        failure: Why there is no answer.
+        area: Pixels of all masks of the first timed turn.
+        failure: Why there is no figure.
     """
 
-    answers: list[Answer] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
     added_bytes: list[float] = field(default_factory=list)
     new_seconds: list[float] = field(default_factory=list)
+    area: int = 0
     failure: str | None = None
-
-    @property
-    def seconds(self) -> list[float]:
-        """Seconds of every turn."""
-        return [answer.seconds for answer in self.answers]
 
 
 @dataclass
@@ -119,31 +117,37 @@ class Measured:
     row: Row
     cells: dict[str, Cell]
 
-    def ratio(self, over: str = BUILT_IN, of: str = "seconds") -> Ratio | None:
-        """Return theirs : ours, or None where one of both failed."""
-        ours, theirs = self.cells.get(OURS), self.cells.get(over)
-        if ours is None or ours.failure or theirs is None or theirs.failure:
+    @classmethod
+    def of_record(cls, name: str, record: dict[str, Any]) -> Measured:
+        """Return what `record` was made from."""
+        (row,) = named([name])
+        return cls(row, {system: Cell(**cell) for system, cell in record.items()})
+
+    def record(self) -> dict[str, Any]:
+        """Return the cells as JSON holds them."""
+        return {system: dict(vars(cell)) for system, cell in self.cells.items()}
+
+    def ratio(self, over: str, ours: str, of: str = "seconds") -> Ratio | None:
+        """Return theirs : ours, or None where one of both has no figure."""
+        mine, theirs = self.cells.get(ours), self.cells.get(over)
+        if mine is None or mine.failure or theirs is None or theirs.failure:
             return None
-        return Ratio.of(getattr(theirs, of), getattr(ours, of))
+        return Ratio.of(getattr(theirs, of), getattr(mine, of))
 
     def reached(self) -> float | None:
         """Return the ratio that `row.reach` asks for, where it could be measured."""
-        ours = self.cells.get(OURS)
         if self.row.again:
+            ours = self.cells.get(OURS_BF16)
             if ours is None or ours.failure:
                 return None
             return Ratio.of(ours.new_seconds, ours.seconds).medians
-        ratio = self.ratio()
+        ratio = self.ratio(BUILT_IN, OURS_BF16)
         return ratio.medians if ratio else None
 
     def disagreement(self) -> float:
-        """Return by how much the systems' masks differ in pixels, as a share of ours."""
-        ours = self.cells.get(OURS)
-        if ours is None or not ours.answers:
-            return 0.0
-        area = max(1, ours.answers[0].area)
-        others = [cell for cell in self.cells.values() if cell.answers]
-        return max(abs(cell.answers[0].area - area) / area for cell in others)
+        """Return by how much the systems' masks differ in pixels, as a share of the fewest."""
+        areas = [cell.area for cell in self.cells.values() if cell.seconds]
+        return (max(areas) - min(areas)) / max(1, min(areas)) if areas else 0.0
 
 
 def measure(row: Row, systems: Mapping[str, Asked], turns: int, seed: int, say: Say) -> Measured:
@@ -190,7 +194,8 @@ def _take_turn(row: Row, system: Asked, cell: Cell, seed: int, turn: int) -> Non
     if job.counted and turn != _WARM:
         cell.added_bytes.append(float(answer.added_bytes))
     if turn >= 0:
-        cell.answers.append(answer)
+        cell.area = cell.area or answer.area
+        cell.seconds.append(answer.seconds)
         if isinstance(first, Answer):
             cell.new_seconds.append(first.seconds)
 

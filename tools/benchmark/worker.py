@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from benchmark.jobs import OURS, Answer, Facts, Failure, Job, Roofline
+from benchmark.jobs import OURS_BF16, OURS_FP32, Answer, Facts, Failure, Job, Roofline
 from benchmark.memory import GIB, resident, restart_peak
 from benchmark.pictures import Boxes, Image, make_boxes, make_image
 from benchmark.places import Places
@@ -110,18 +110,10 @@ def _ask_at_once(callers: list[Caller], work: list[list[Request]]) -> list[Any]:
     return results
 
 
-def _facts(name: str) -> Facts:
+def _facts() -> Facts:
     import torch
 
-    facts: dict[str, Any] = {
-        "threads": torch.get_num_threads(),
-        "resident": resident("VmRSS"),
-    }
-    if name == OURS:
-        from sam2_block.backends.local.devices import choose_compute
-        from sam2_block.settings import Settings
-
-        facts["computes_in"] = choose_compute(Settings.from_environment()).precision
+    facts = {"threads": torch.get_num_threads(), "resident": resident("VmRSS")}
     return Facts(facts)
 
 
@@ -130,7 +122,7 @@ def serve(pipe: Connection, name: str, places: Places) -> None:
     try:
         worker = Worker(name, places)
         worker._take_callers(1)
-        pipe.send(_facts(name))
+        pipe.send(_facts())
     except Exception as error:
         pipe.send(Failure(brief(error)))
         return
@@ -150,7 +142,7 @@ def serve(pipe: Connection, name: str, places: Places) -> None:
 def _roofline(name: str) -> Facts:
     from benchmark.roofline import measure
 
-    if name != OURS:
+    if name not in (OURS_FP32, OURS_BF16):
         raise ValueError("the roofline is measured beside our own block only")
     return Facts(measure())
 
