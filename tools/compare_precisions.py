@@ -2,17 +2,18 @@
 """Compare the demo checkpoint's masks in bfloat16 with those in single precision, on a CPU.
 
     tools/compare_precisions.py --prompts 500
-    tools/compare_precisions.py --prompts 2000 --record  # into docs/precisions.json
+    tools/compare_precisions.py --prompts 2000 --sides 64 128 256 576 896 --record
 
-Prints as JSON the mean and the least overlap (IoU) of the masks, the largest difference of a score,
-and how often another of SAM 2's three masks was taken for the best, by boxes and single points on
-the things of held-out scenes (`tools/demo_checkpoint`).
+Prints as JSON, for pictures of each side and for all, the mean and the least overlap (IoU) of the
+masks and the largest difference of a score, by boxes and single points on the things of held-out
+scenes (`tools/demo_checkpoint`). With `--record` the figures go into `docs/precisions.json`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Iterator
 from datetime import date
@@ -35,15 +36,14 @@ from sam2_block.masks import BoolArray, CroppedMask
 from sam2_block.prompts import LabeledPoint, Prompt
 from sam2_block.settings import Settings
 
-SIDE = 576
 RECORD = Path(__file__).parents[1] / "docs" / "precisions.json"
 
 
-def scenes() -> Iterator[tuple[Image, list[Prompt]]]:
-    """Yield pictures, each with a box and a point for each of its things."""
+def scenes(side: int) -> Iterator[tuple[Image, list[Prompt]]]:
+    """Yield square pictures, each with a box and a point for each of its things."""
     index = 0
     while True:
-        scene = make_scene(np.random.default_rng([HELD_OUT_SEED, index]), SIDE, test=True)
+        scene = make_scene(np.random.default_rng([HELD_OUT_SEED, index]), side, test=True)
         prompts = []
         for mask in scene.masks[:8]:
             left, top, right, bottom = (float(edge) for edge in box_of(mask))
@@ -55,23 +55,34 @@ def scenes() -> Iterator[tuple[Image, list[Prompt]]]:
         index += 1
 
 
-def compare(count: int) -> dict[str, float]:
-    """Ask `count` prompts in both precisions and return the figures."""
+def compare(count: int, sides: list[int]) -> dict[str, dict[str, float]]:
+    """Return the figures of `count` prompts in both precisions, an equal part for each side."""
+    differences = {str(side): _differences(count // len(sides), side) for side in sides}
+    everything = [difference for of_side in differences.values() for difference in of_side]
+    return {name: _figures(of_side) for name, of_side in {**differences, "all": everything}.items()}
+
+
+def _differences(count: int, side: int) -> list[tuple[float, float]]:
+    """Return the overlap of each prompt's masks, and the difference of their scores."""
     single, half = (LocalBackend(Settings(device="cpu", precision=p)) for p in ("fp32", "bf16"))
-    overlaps: list[float] = []
-    score_errors: list[float] = []
-    for image, prompts in scenes():
-        asked = prompts[: count - len(overlaps)]
+    differences: list[tuple[float, float]] = []
+    for image, prompts in scenes(side):
+        wanted = prompts[: count - len(differences)]
         answers = [
-            backend.predict(image, asked, version="demo", multimask_output=True)
+            backend.predict(image, wanted, version="demo", multimask_output=True)
             for backend in (single, half)
         ]
         for exact, close in zip(*answers, strict=True):
-            one, other = (_drawn(answer.mask()) for answer in (exact, close))
-            overlaps.append(iou(one, other) if one.any() or other.any() else 1.0)
-            score_errors.append(abs(exact.score - close.score))
-        if len(overlaps) >= count:
+            one, other = (_drawn(answer.mask(), side) for answer in (exact, close))
+            overlap = iou(one, other) if one.any() or other.any() else 1.0
+            differences.append((overlap, abs(exact.score - close.score)))
+        if len(differences) >= count:
             break
+    return differences
+
+
+def _figures(differences: list[tuple[float, float]]) -> dict[str, float]:
+    overlaps, score_errors = zip(*differences, strict=True)
     return {
         "prompts": len(overlaps),
         "mean_iou": round(float(np.mean(overlaps)), 5),
@@ -81,8 +92,8 @@ def compare(count: int) -> dict[str, float]:
     }
 
 
-def _drawn(mask: CroppedMask) -> BoolArray:
-    canvas = np.zeros((SIDE, SIDE), dtype=np.bool_)
+def _drawn(mask: CroppedMask, side: int) -> BoolArray:
+    canvas = np.zeros((side, side), dtype=np.bool_)
     if not mask.is_empty:
         mask.paste_into(canvas)
     return canvas
@@ -94,12 +105,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--prompts", type=int, default=500)
+    parser.add_argument("--sides", type=int, nargs="+", default=[576], help="of the pictures")
     parser.add_argument("--record", action="store_true", help=f"write {RECORD.name} as well")
     arguments = parser.parse_args()
-    figures = compare(arguments.prompts)
+    figures = compare(arguments.prompts, arguments.sides)
     print(json.dumps(figures))
     if arguments.record:
-        command = f"tools/compare_precisions.py --prompts {arguments.prompts} --record"
+        command = shlex.join(["tools/compare_precisions.py", *sys.argv[1:]])
         record = {
             "date": date.today().isoformat(),
             "commit": commit(),
