@@ -46,6 +46,18 @@ def test_commands_of_the_tool_parse(command: list[str]) -> None:
     assert make_parser().parse_args(command[1:])
 
 
+def test_figures_of_half_precision_are_the_recorded() -> None:
+    figures = json.loads((ROOT / "docs" / "precisions.json").read_text())["figures"]["all"]
+    (paragraph,) = (text for text in README.split("\n\n") if text.startswith("**Fidelity.**"))
+    for figure in (
+        f"{figures['prompts']} prompts",
+        f"{figures['mean_iou']:.4f}",
+        f"{figures['below_0.95']} masks are below 0.95",
+        f"the worst at {figures['worst_iou']:.3f}",
+    ):
+        assert figure in paragraph.replace("\n", " "), figure
+
+
 def test_links_lead_somewhere() -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", README)
     assert targets
