@@ -23,7 +23,7 @@ from sam2_block.prompts import (
     prompts_from_boxes,
     prompts_from_points,
 )
-from sam2_block.settings import DEFAULT_DENSE_MASK_BYTES, Settings
+from sam2_block.settings import DEFAULT_DENSE_MASK_BYTES, MaskForm, Settings
 from sam2_block.versions import DEFAULT, check_remote_version, check_version
 
 ConfidenceSource = Literal["detector", "sam"]
@@ -90,6 +90,8 @@ class Segmenter:
         version: One of `sam2_block.versions.NAMES`.
         backend: Where SAM 2 runs; by default in this process, with the operator's settings. For a
             server see `Segmenter.remote`.
+        masks: `dense` (always a NumPy array), `compact` (always `sv.CompactMask`) or `auto` (dense
+            unless that would be large); by default `SAM2_BLOCK_MASKS`.
 
     Example:
         >>> from sam2_block.backends.fake import FakeBackend
@@ -100,15 +102,29 @@ class Segmenter:
         (1, 100, 200)
     """
 
-    def __init__(self, version: str = DEFAULT, *, backend: Backend | None = None) -> None:
+    def __init__(
+        self,
+        version: str = DEFAULT,
+        *,
+        backend: Backend | None = None,
+        masks: MaskForm | None = None,
+    ) -> None:
         settings = Settings.from_environment()
+        if masks is not None:
+            settings = settings.override(masks=masks)
         self.version = check_version(version)
         self.backend = backend or choose_backend(settings, "local")
         self._dense_mask_bytes = settings.dense_mask_bytes
+        self._masks: MaskForm = settings.masks
 
     @classmethod
     def remote(
-        cls, version: str = DEFAULT, *, api_url: str | None = None, api_key: str | None = None
+        cls,
+        version: str = DEFAULT,
+        *,
+        api_url: str | None = None,
+        api_key: str | None = None,
+        masks: MaskForm | None = None,
     ) -> Segmenter:
         """Make a segmenter that runs SAM 2 on a server.
 
@@ -117,6 +133,7 @@ class Segmenter:
             api_url: `https://serverless.roboflow.com`, `http://localhost:9001`, or the URL of a
                 dedicated deployment; by default what the environment says.
             api_key: A key of Roboflow's; by default `ROBOFLOW_API_KEY`. It is sent to `api_url`.
+            masks: See `Segmenter`.
 
         Raises:
             Sam2BlockError: The version is not offered, or the URL cannot be used.
@@ -126,7 +143,7 @@ class Segmenter:
             **{name: value for name, value in own.items() if value is not None}
         )
         version = check_remote_version(version)
-        return cls(version, backend=choose_backend(settings, "remote"))
+        return cls(version, backend=choose_backend(settings, "remote"), masks=masks)
 
     def segment(
         self,
@@ -168,7 +185,13 @@ class Segmenter:
             invalid_boxes,
         )
         return segment_image(
-            self.backend, image_bgr, detections, points, options, self._dense_mask_bytes
+            self.backend,
+            image_bgr,
+            detections,
+            points,
+            options,
+            self._dense_mask_bytes,
+            self._masks,
         )
 
 
@@ -179,6 +202,7 @@ def segment_image(
     points: Any,
     options: SegmentOptions,
     dense_mask_bytes: int = DEFAULT_DENSE_MASK_BYTES,
+    masks: MaskForm = "auto",
 ) -> sv.Detections:
     """Segment the objects in boxes and at points of one image.
 
@@ -191,10 +215,11 @@ def segment_image(
         detections: Boxes in pixels of the image; nothing of them is changed.
         points: As `sam2_block.prompts.parse_point_objects` takes them.
         options: How to segment.
-        dense_mask_bytes: Most bytes that `mask` may take as a dense array.
+        dense_mask_bytes: Most bytes that `mask` may take as a dense array under `auto`.
+        masks: Form of `mask`; see `Segmenter`.
 
     Returns:
-        Detections with `mask` (`(N, H, W)` bool, or `sv.CompactMask` where that would be larger),
+        Detections with `mask` (`(N, H, W)`, a bool array or `CompactMasks`, which read like one),
         `xyxy` (the tight box of the mask, or the prompt's box where the mask is empty),
         `confidence`, and the columns of `detections.prompt_rows` and `sam2_score` (float).
 
@@ -212,7 +237,7 @@ def segment_image(
     by_points = prompts_from_points(points, image_hw)
     prompts = [*by_box, *by_points]
     # Before anything is computed that would be lost if there is no memory for them.
-    masks = MaskArray(len(prompts), image_hw, dense_mask_bytes)
+    array = MaskArray(len(prompts), image_hw, dense_mask_bytes, masks)
     answers = _ask(backend, image, prompts, options)
     scores = np.array([answer.score if answer else 0.0 for answer in answers], dtype=np.float32)
     kept = np.flatnonzero(scores >= np.float32(options.threshold))
@@ -224,10 +249,10 @@ def segment_image(
     for row, index in enumerate(kept):
         answer = answers[index]
         mask = answer.mask() if answer else EMPTY_MASK
-        masks.append(mask)
+        array.append(mask)
         if not mask.is_empty:
             rows.xyxy[row] = mask.box_xyxy
-    rows.mask = masks.get()
+    rows.mask = array.get()
     return rows
 
 

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from sam2_block import setting_values as values
 from sam2_block.errors import SettingsError
 
 ENV_PREFIX = "SAM2_BLOCK_"
+MaskForm = Literal["auto", "dense", "compact"]
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DEFAULT_CACHE_BYTES = 512 * 1024**2
 DEFAULT_DENSE_MASK_BYTES = 1024**3
@@ -44,8 +45,9 @@ class Settings:
 
     What is given back, wherever SAM 2 runs:
 
-        dense_mask_bytes: Most bytes that the masks of one image may take as a dense array; where
-            they would take more, they are held as `sv.CompactMask`.
+        masks: `dense` (always a NumPy array), `compact` (always `sv.CompactMask`), or `auto`.
+        dense_mask_bytes: Most bytes that the masks of one image may take as a dense array under
+            `auto`; where they would take more, they are held as `sv.CompactMask`.
 
     SAM 2 on a server:
 
@@ -72,6 +74,7 @@ class Settings:
     cache_bytes: int = _setting(DEFAULT_CACHE_BYTES, values.whole_number("bytes", 0))
     checkpoint_dir: Path | None = _setting(None, values.folder)
 
+    masks: MaskForm = _setting("auto", values.one_of(*get_args(MaskForm)))
     dense_mask_bytes: int = _setting(DEFAULT_DENSE_MASK_BYTES, values.whole_number("bytes", 0))
 
     api_url: str = _setting(HOSTED_URL, values.url)
@@ -153,7 +156,7 @@ class Settings:
 SETTING_NAMES = tuple(setting.name for setting in fields(Settings))
 
 _LOCAL = ("device", "precision", "cache_bytes", "checkpoint_dir")
-_ELSEWHERE = (*_LOCAL, "dense_mask_bytes", "api_url", "api_key", "allowed_api_urls")
+_ELSEWHERE = (*_LOCAL, "masks", "dense_mask_bytes", "api_url", "api_key", "allowed_api_urls")
 _REMOTE = tuple(name for name in SETTING_NAMES if name not in _ELSEWHERE)
 
 

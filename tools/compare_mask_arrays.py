@@ -21,6 +21,7 @@ import supervision as sv
 
 from sam2_block.mask_arrays import MaskArray
 from sam2_block.masks import CroppedMask
+from sam2_block.settings import MaskForm
 
 RUNS = 3
 
@@ -47,11 +48,11 @@ def seconds(action: Callable[[], Any]) -> float:
     return statistics.median(times)
 
 
-def measure(masks: list[CroppedMask], image_hw: tuple[int, int], dense: bool) -> list[float]:
+def measure(masks: list[CroppedMask], image_hw: tuple[int, int], form: MaskForm) -> list[float]:
     """Return seconds to fill in, filter and draw, and MiB."""
 
     def fill() -> Any:
-        array = MaskArray(len(masks), image_hw, 2**62 if dense else 0)
+        array = MaskArray(len(masks), image_hw, 0, form)
         for mask in masks:
             array.append(mask)
         return array.get()
@@ -63,7 +64,7 @@ def measure(masks: list[CroppedMask], image_hw: tuple[int, int], dense: bool) ->
         class_id=np.arange(len(masks)),
     )
     picture = np.zeros((*image_hw, 3), np.uint8)
-    size = held.nbytes if dense else len(pickle.dumps(held))
+    size = held.nbytes if form == "dense" else len(pickle.dumps(held))
     return [
         seconds(fill),
         seconds(lambda: rows[np.arange(0, len(rows), 2)]),
@@ -83,10 +84,11 @@ def main() -> None:
     args = parser.parse_args()
     masks = discs(args.objects, args.width, args.height)
     print("| masks | fill in, s | filter, s | draw, s | MiB |\n|---|--:|--:|--:|--:|")
-    for name, dense in (("dense", True), ("compact", False)):
-        *times, size = measure(masks, (args.height, args.width), dense)
+    forms: tuple[MaskForm, ...] = ("dense", "compact")
+    for form in forms:
+        *times, size = measure(masks, (args.height, args.width), form)
         cells = [f"{value:.3g}" for value in (*times, size)]
-        print(f"| {name} | " + " | ".join(cells) + " |")
+        print(f"| {form} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ from sam2_block.detections import (
     object_column,
 )
 from sam2_block.errors import PromptError
+from sam2_block.settings import MaskForm
 
 # A column with the prompt's own entry of `bboxes_metadata`, which goes to the answer as it came;
 # what is not a detection's has none. The other key holds `image_metadata`.
@@ -146,9 +147,9 @@ def complete_detections(rows: sv.Detections, image: WorkflowImageData) -> Instan
     return detections
 
 
-def dense_mask_bytes(chosen: int) -> int:
-    """Return 0, whatever the operator chose: RLE is made of crops."""
-    return 0
+def mask_form(chosen: MaskForm) -> MaskForm:
+    """Return `compact`, whatever the operator chose: RLE is made of crops."""
+    return "compact"
 
 
 def serialise_predictions(predictions: Any) -> dict[str, Any]:

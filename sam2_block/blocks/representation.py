@@ -5,7 +5,7 @@ The one place that asks. Images need no choice: the engine converts them where a
 - `prompt_detections(boxes)`: a prediction as it came in, as `sv.Detections` or None.
 - `complete_detections(rows, image)`: segmented rows as they go out.
 - `serialise_predictions(predictions)`: these, in JSON.
-- `dense_mask_bytes(chosen)`: most bytes of a dense array of masks.
+- `mask_form(chosen)`: how `segment_image` returns masks.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from typing import Any
 
 from roboflow_workflows.environment import ENABLE_TENSOR_DATA_REPRESENTATION
 
+from sam2_block.settings import MaskForm
+
 if ENABLE_TENSOR_DATA_REPRESENTATION:
     from sam2_block.blocks.native import (
         complete_detections,
-        dense_mask_bytes,
+        mask_form,
         prompt_detections,
         serialise_predictions,
     )
@@ -29,9 +31,9 @@ else:
         """Return them as they came; `segment_image` checks them."""
         return boxes
 
-    def dense_mask_bytes(chosen: int) -> int:
+    def mask_form(chosen: MaskForm) -> MaskForm:
         """Return what the operator chose."""
         return chosen
 
 
-__all__ = ["complete_detections", "dense_mask_bytes", "prompt_detections", "serialise_predictions"]
+__all__ = ["complete_detections", "mask_form", "prompt_detections", "serialise_predictions"]

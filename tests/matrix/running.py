@@ -19,10 +19,9 @@ from roboflow_workflows.execution_engine.entities.base import (
     WorkflowImageData,
 )
 from roboflow_workflows.utils.in_memory_cache import InMemoryWorkflowsCache
-from supervision.detection.compact_mask import CompactMask
 
 from sam2_block.blocks.segment import v1
-from sam2_block.mask_arrays import CompactMasks
+from sam2_block.compact_masks import CompactMasks
 from tests.matrix.scenes import MANY, LabelBackend, Picture
 
 WRITABLE = "{folder for files}"
@@ -50,10 +49,9 @@ class Platform:
 
 
 def compact(detections: sv.Detections) -> None:
-    """Hold the masks as `CompactMask`."""
+    """Hold the masks as `CompactMasks`."""
     shape = detections.mask.shape[1:]
-    masks = CompactMask.from_dense(detections.mask, detections.xyxy, shape)
-    detections.mask = CompactMasks.of(masks)
+    detections.mask = CompactMasks.from_dense(detections.mask, detections.xyxy, shape)
 
 
 def filled(detections: sv.Detections) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import re
 import sys
 from pathlib import Path
@@ -10,9 +9,11 @@ import pytest
 import supervision as sv
 from supervision.detection.compact_mask import CompactMask
 
+from sam2_block.compact_masks import CompactMasks
 from sam2_block.errors import PromptError
 from sam2_block.mask_arrays import MaskArray, cropped_masks
 from sam2_block.masks import EMPTY_MASK, CroppedMask
+from sam2_block.settings import MaskForm
 from tests.unit.test_masks import HEIGHT, SHAPES, WIDTH
 
 MASKS = [*SHAPES.values(), np.zeros((HEIGHT, WIDTH), dtype=np.bool_)]
@@ -75,41 +76,28 @@ def test_no_masks_are_an_empty_array(most: int, dense_bytes: int) -> None:
     assert masks.shape == (0, HEIGHT, WIDTH)
 
 
+@pytest.mark.parametrize("count", [0, 1, len(MASKS)])
+@pytest.mark.parametrize("most", [len(MASKS), len(MASKS) + 3])
+@pytest.mark.parametrize("dense_bytes", [0, 10**9])
+@pytest.mark.parametrize(("form", "kind"), [("dense", np.ndarray), ("compact", CompactMasks)])
+def test_the_form_does_not_depend_on_number_or_size(
+    form: MaskForm, kind: type, dense_bytes: int, most: int, count: int
+) -> None:
+    array = MaskArray(most, (HEIGHT, WIDTH), dense_bytes, form)
+    for mask in MASKS[:count]:
+        array.append(CroppedMask.from_region(mask))
+    masks = array.get()
+    assert type(masks) is kind
+    assert masks.shape == (count, HEIGHT, WIDTH)
+    assert masks.dtype == np.bool_
+    np.testing.assert_array_equal(np.asarray(masks), np.array(MASKS)[:count])
+    assert len(list(cropped_masks(masks))) == count
+
+
 def test_supervision_takes_compact_masks_for_its_own() -> None:
     rows = sv.Detections(xyxy=np.zeros((len(MASKS), 4)), mask=held(COMPACT))
     np.testing.assert_array_equal(rows.area, [mask.sum() for mask in MASKS])
     np.testing.assert_array_equal(np.asarray(rows[[2, 0]].mask), [MASKS[2], MASKS[0]])
-
-
-@pytest.mark.parametrize(
-    "index",
-    [
-        np.s_[:, 2:5, 3:8],
-        np.s_[1:3, :, 4],
-        np.s_[2, 1:4],
-        np.s_[[4, 0], 1:],
-        np.s_[:0, 1:4, 2:],
-        np.s_[5:, -3:],
-        np.s_[..., 0],
-        np.s_[[0, 1], [2, 4]],
-        np.s_[np.zeros(len(MASKS), dtype=bool), 1:3],
-        np.s_[:, [1, 2]],
-        np.s_[None],
-        np.s_[...],
-    ],
-    ids=str,
-)
-def test_compact_masks_are_sliced_as_arrays_are(index: tuple) -> None:
-    expected = np.array(MASKS)[index]
-    found = held(COMPACT)[index]
-    assert isinstance(found, np.ndarray)
-    np.testing.assert_array_equal(found, expected)
-
-
-def test_compact_masks_stay_so_where_rows_are_chosen() -> None:
-    masks = held(COMPACT)
-    for chosen in (masks[1:4], masks[[3, 1]], copy.deepcopy(masks), masks[np.arange(9) > 4]):
-        np.testing.assert_array_equal(chosen[:, 2:5, 3:8], np.asarray(chosen)[:, 2:5, 3:8])
 
 
 def resident_mib() -> float:
@@ -135,8 +123,17 @@ def test_dense_masks_take_memory_where_they_are_set() -> None:
 
 
 @pytest.mark.parametrize("most", [10**9, 10**12])
-def test_more_masks_than_there_is_memory_for(most: int) -> None:
+@pytest.mark.parametrize(
+    ("form", "advice"), [("auto", "Lower SAM2_BLOCK_DENSE"), ("dense", "Set SAM2_BLOCK_MASKS to")]
+)
+def test_more_masks_than_there_is_memory_for(most: int, form: MaskForm, advice: str) -> None:
     with pytest.raises(
-        PromptError, match=rf"^{most} masks of 8192x8192 pixels take \d+ GiB, which"
+        PromptError, match=rf"^{most} masks of 8192x8192 pixels take \d+ GiB, which .*\. {advice}"
     ):
-        MaskArray(most, (8192, 8192), 10**30)
+        MaskArray(most, (8192, 8192), 10**30, form)
+
+
+def test_compact_masks_need_no_memory_for_a_dense_array() -> None:
+    array = MaskArray(10**12, (8192, 8192), 10**30, "compact")
+    array.append(CroppedMask(np.ones((2, 3), dtype=np.bool_), x=5, y=6))
+    assert array.get().sum() == 6

@@ -17,7 +17,7 @@ LOCAL: dict[str, Any] = {
     "cache_bytes": 1,
     "checkpoint_dir": Path("/weights"),
 }
-OF_THE_ANSWER: dict[str, Any] = {"dense_mask_bytes": 0}
+OF_THE_ANSWER: dict[str, Any] = {"masks": "dense", "dense_mask_bytes": 0}
 OF_THE_REQUEST: dict[str, Any] = {
     "api_url": "http://a",
     "api_key": "k3y",

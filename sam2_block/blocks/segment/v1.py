@@ -19,7 +19,7 @@ from sam2_block.blocks.declarations import errors_are_the_callers
 from sam2_block.blocks.manifest import ExecutionMode
 from sam2_block.blocks.representation import (
     complete_detections,
-    dense_mask_bytes,
+    mask_form,
     prompt_detections,
 )
 from sam2_block.blocks.segment.v1_manifest import SegmentManifestV1
@@ -64,14 +64,15 @@ class SegmentBlockV1(Sam2Block):
                 invalid_boxes=invalid_boxes,
             )
             backend = self._backend(execution_mode, api_url, api_key)
-        dense_bytes = dense_mask_bytes(self._settings.dense_mask_bytes)
+        dense_bytes = self._settings.dense_mask_bytes
+        form = mask_form(self._settings.masks)
 
         def segment(item: _Item) -> dict[str, Any]:
             (index, image), boxes_of_image, points_of_image = item
             with errors_are_the_callers(index):
                 prompts = in_pixels_of(image, prompt_detections(boxes_of_image))
                 rows = segment_image(
-                    backend, image.numpy_image, prompts, points_of_image, options, dense_bytes
+                    backend, image.numpy_image, prompts, points_of_image, options, dense_bytes, form
                 )
             return {
                 "predictions": complete_detections(rows, image),
