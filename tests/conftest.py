@@ -15,6 +15,7 @@ import pytest
 import skimage.data
 import supervision as sv
 
+from sam2_block import compact_masks, mask_arrays
 from sam2_block.backends.fake import FakeBackend
 
 os.environ.update(
@@ -42,6 +43,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep the deprecations inside other people's packages out of the report."""
     for category in ("DeprecationWarning", "FutureWarning"):
         config.addinivalue_line("filterwarnings", f"ignore::{category}:(?!sam2_block|tests)")
+
+
+@pytest.fixture
+def no_dense_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse dense masks; they are mapped memory, which `tracemalloc` does not see."""
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("dense masks are made")
+
+    monkeypatch.setattr(mask_arrays, "blank_masks", refuse)
+    monkeypatch.setattr(compact_masks, "blank_masks", refuse)
 
 
 @pytest.fixture(scope="session")

@@ -205,14 +205,22 @@ def test_image_of_which_the_boxes_are_none_is_skipped_by_the_engine(
     assert len(second["predictions"]) == 1
 
 
+@pytest.mark.usefixtures("no_dense_masks")
+@pytest.mark.parametrize("form", ["auto", "dense", "compact"])
 def test_masks_of_many_objects_never_stand_at_the_size_of_the_image(
-    fake_backend: FakeBackend,
+    form: str, fake_backend: FakeBackend
 ) -> None:
     boxes = detections(*[(index * 20, 10, index * 20 + 30, 40) for index in range(60)])
     image = scene(2000, 2000)
+    definition = workflow(
+        segment(boxes="$inputs.boxes"),
+        inputs=[ANY],
+        outputs={form: "$steps.sam.predictions"},  # else the engine takes the first one's settings
+    )
     tracemalloc.start()
-    (result,) = run(segment_given(), fake_backend, image, boxes=[boxes])
+    (result,) = run(definition, fake_backend, image, boxes=[boxes], settings={"masks": form})
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(result["predictions"]) == 60
+    assert isinstance(result[form].mask, InstancesRLEMasks)
+    assert len(result[form]) == 60
     assert peak < 10 * image.nbytes < 60 * 2000 * 2000

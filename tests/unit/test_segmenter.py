@@ -11,8 +11,10 @@ import supervision as sv
 from sam2_block import Segmenter
 from sam2_block.backends.base import ReadyPrediction
 from sam2_block.backends.fake import FakeBackend
+from sam2_block.compact_masks import CompactMasks
 from sam2_block.errors import ImageError, OptionError, PromptError, SettingsError
 from sam2_block.masks import EMPTY_MASK, CroppedMask
+from sam2_block.settings import MaskForm
 
 Make = Callable[[], sv.Detections]
 PHOTO = np.zeros((100, 200, 3), dtype=np.uint8)
@@ -61,6 +63,36 @@ def test_one_row_a_box_in_order_then_one_a_point_object() -> None:
         assert mask[5:8, 10 * index : 10 * index + 3].all()
         assert mask.sum() == 9
     np.testing.assert_array_equal(rows.xyxy, sv.mask_to_xyxy(rows.mask))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+@pytest.mark.parametrize(("masks", "kind"), [("dense", np.ndarray), ("compact", CompactMasks)])
+def test_the_caller_chooses_the_form_of_masks(
+    masks: MaskForm, kind: type, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = boxes(*[A] * count)
+    by_argument = Segmenter("demo", backend=FakeBackend(), masks=masks)
+    monkeypatch.setenv("SAM2_BLOCK_MASKS", masks)
+    by_setting = Segmenter("demo", backend=FakeBackend())
+    for segmenter in (by_argument, by_setting):
+        rows = segmenter.segment(PHOTO, given)
+        assert type(rows.mask) is kind
+        assert rows.mask.shape == (count, 100, 200)
+        assert rows.mask.sum() == 800 * count
+    other: MaskForm = "compact" if masks == "dense" else "dense"
+    rows = Segmenter("demo", backend=FakeBackend(), masks=other).segment(PHOTO, given)
+    assert type(rows.mask) is not kind
+
+
+def test_a_server_is_asked_for_masks_of_that_form() -> None:
+    remote = Segmenter.remote("hiera_tiny", api_url="http://localhost:9001", masks="compact")
+    remote.backend = FakeBackend()
+    assert isinstance(remote.segment(PHOTO, boxes(A)).mask, CompactMasks)
+
+
+def test_a_form_of_masks_that_there_is_not() -> None:
+    with pytest.raises(SettingsError, match="expected one of auto, dense, compact; got 'sparse'"):
+        Segmenter("demo", backend=FakeBackend(), masks="sparse")
 
 
 def test_backend_is_asked_with_the_options_and_the_bare_image() -> None:
