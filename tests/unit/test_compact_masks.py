@@ -495,6 +495,16 @@ def test_an_array_that_does_not_fit_is_one_error(convert: Callable[[Array], Any]
         convert(masks)
 
 
+def test_what_is_computed_from_equality_is_an_ordinary_array() -> None:
+    equal = compact(MANY) == OTHER
+    assert type(equal.all()) is np.bool_
+    assert type(equal.sum()) is np.int64
+    assert type(~equal) is np.ndarray
+    assert type(equal & OTHER) is np.ndarray
+    assert bool(equal) is False
+    assert bool(compact(MANY) == MANY) is True
+
+
 # Supervision
 
 
