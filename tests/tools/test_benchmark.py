@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ import pytest
 TOOLS = Path(__file__).parents[2] / "tools"
 sys.path.append(str(TOOLS))
 
-from benchmark import report, servers  # noqa: E402
+from benchmark import cli, quick, report, servers  # noqa: E402
 from benchmark.figures import Ratio, Spread, collapsed  # noqa: E402
 from benchmark.jobs import (  # noqa: E402
     BUILT_IN,
@@ -38,7 +38,9 @@ def test_spread() -> None:
 
 
 def test_ratio_is_of_medians_and_its_spread_of_pairs() -> None:
-    assert Ratio.of([10, 30, 20], [1, 6, 4]) == Ratio(medians=5, least=5, most=10)
+    assert Ratio.of([10, 30, 20], [1, 6, 4]) == Ratio(medians=5, pairs=5, least=5, most=10)
+    # One pair of three in which ours was held up.
+    assert Ratio.of([9, 9, 9], [3, 3, 90]).pairs == 3
 
 
 def test_a_ratio_collapses_below_half_of_the_recorded() -> None:
@@ -196,10 +198,44 @@ def test_a_worker_that_dies_is_a_failure_that_says_so(tmp_path: Path) -> None:
     worker.end()
 
 
-@pytest.mark.slow
+HERE = {"cpu": "a", "cores": 2, "flags": []}
+FINE, HALF_LESS = {"fp32 new-1": 2.0, "bf16 new-1": 4.0}, {"fp32 new-1": 0.9, "bf16 new-1": 4.0}
+RECORD = {"run": HERE, "figures": FINE}
+
+
+@pytest.mark.parametrize(
+    ("record", "measurements", "status"),
+    [
+        pytest.param(RECORD, [FINE], 0, id="as recorded"),
+        pytest.param(RECORD, [HALF_LESS, FINE], 0, id="held up once"),
+        pytest.param(RECORD, [HALF_LESS, HALF_LESS], 1, id="collapsed"),
+        pytest.param(RECORD, [{**FINE, "bf16 new-1": 1.9}] * 2, 1, id="collapsed in bf16"),
+        pytest.param(
+            {**RECORD, "run": {**HERE, "cpu": "b"}},
+            [{**FINE, "bf16 new-1": 1.9}],
+            0,
+            id="bf16 on another machine",
+        ),
+        pytest.param(None, [HALF_LESS], 0, id="nothing recorded"),
+    ],
+)
+def test_a_collapse_is_one_in_two_measurements(
+    record: dict[str, Any] | None, measurements: list[dict[str, float]], status: int
+) -> None:
+    waiting, said = list(measurements), list[str]()
+    assert quick.judge(lambda: waiting.pop(0), HERE, record, said.append) == status
+    assert waiting == []
+    assert any("COLLAPSED" in text for text in said) == bool(status)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_quick_form_has_not_collapsed() -> None:
-    done = subprocess.run(
-        [sys.executable, str(TOOLS / "benchmark"), "--quick"], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.parametrize(("slower", "status"), [(1, 0), (3, 1)])
+def test_the_quick_form_is_compared_with_the_record(
+    slower: float, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = json.loads((TOOLS.parent / "docs" / "benchmarks.json").read_text())
+    # Of every pair as recorded, or slower, instead of measuring.
+    ratios = {name: ratio / slower for name, ratio in recorded["quick"]["figures"].items()}
+    monkeypatch.setattr(quick, "measure_quick", lambda *arguments: ratios)
+    monkeypatch.setattr(cli, "write_random_weights", lambda folder: None)
+    assert cli.main(["--quick"]) == status

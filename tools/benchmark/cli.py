@@ -38,7 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     max_bytes = int(min(args.memory_gib * GIB, _SHARE_OF_MEMORY * available()))
     if args.quick:
-        return quick.judge(_quick(max_bytes), machine.describe(), recorded.get("quick"), print)
+        recorded_quick = recorded.get("quick")
+        return quick.judge(lambda: _quick(max_bytes), machine.describe(), recorded_quick, print)
     measured: dict[str, Any] = {}
     for name, figures, threads in _measure(args, max_bytes):
         command = shlex.join(["python", "tools/benchmark", *args.given])

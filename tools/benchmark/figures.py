@@ -27,11 +27,13 @@ class Ratio:
 
     Attributes:
         medians: Ratio of the medians.
-        least: Least ratio of a pair that was measured one after the other.
+        pairs: Median ratio of the pairs, each measured one after the other.
+        least: Least ratio of a pair.
         most: Most.
     """
 
     medians: float
+    pairs: float
     least: float
     most: float
 
@@ -40,7 +42,7 @@ class Ratio:
         """Compare paired values, of which ours are above 0."""
         pairs = [a / b for a, b in zip(theirs, ours, strict=True)]
         medians = statistics.median(theirs) / statistics.median(ours)
-        return cls(medians, min(pairs), max(pairs))
+        return cls(medians, statistics.median(pairs), min(pairs), max(pairs))
 
 
 def collapsed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from benchmark.figures import collapsed
@@ -12,7 +13,7 @@ from benchmark.processes import WorkerProcess
 from benchmark.report import cell_text
 from benchmark.table import Say, measure, named
 
-_TURNS = {"new-1": 2, "encoded-10": 2}
+_TURNS = {"new-1": 3, "encoded-10": 2}
 _PAIRS = {"fp32": (META_FP32, OURS_FP32), "bf16": (META_BF16, OURS_BF16)}
 
 
@@ -40,8 +41,9 @@ def measure_quick(places: Places, most_bytes: int, say: Say) -> dict[str, float]
                 if ratio is None and precision == "fp32":
                     raise SystemExit(f"{precision} {row.name}: {texts}")
                 if ratio is not None:
-                    ratios[f"{precision} {row.name}"] = ratio.medians
-                    say(f"{precision} {row.name}: Meta's : ours {ratio.medians:.2f} {texts}")
+                    # Other work slows both turns of a pair, or one pair among several.
+                    ratios[f"{precision} {row.name}"] = ratio.pairs
+                    say(f"{precision} {row.name}: Meta's : ours {ratio.pairs:.2f} {texts}")
         return ratios
     finally:
         for worker in everyone.values():
@@ -49,9 +51,22 @@ def measure_quick(places: Places, most_bytes: int, say: Say) -> dict[str, float]
 
 
 def judge(
-    measured: dict[str, float], here: dict[str, Any], recorded: dict[str, Any] | None, say: Say
+    measure_ratios: Callable[[], dict[str, float]],
+    here: dict[str, Any],
+    recorded: dict[str, Any] | None,
+    say: Say,
 ) -> int:
-    """Compare with the record and return the exit status."""
+    """Measure, compare with the record and return the exit status.
+
+    A ratio has collapsed where it is below half of the recorded in two measurements.
+
+    Args:
+        measure_ratios: Measures as `measure_quick` does.
+        here: This machine, as `machine.describe` gives it.
+        recorded: The section `quick` of the record; None where there is none.
+        say: Prints.
+    """
+    measured = measure_ratios()
     if not recorded:
         say("Nothing is recorded to compare with.")
         return 0
@@ -59,6 +74,11 @@ def judge(
     if not same:
         say("The record is of another machine: only fp32 is judged.")
     problems = collapsed(measured, recorded["figures"], same_machine=same)
+    if problems:
+        say("Measured again, as other work may have slowed the machine: " + "; ".join(problems))
+        again = measure_ratios()
+        best = {name: max(ratio, again.get(name, 0.0)) for name, ratio in measured.items()}
+        problems = collapsed(best, recorded["figures"], same_machine=same)
     for problem in problems:
         say(f"COLLAPSED {problem}")
     return 1 if problems else 0
