@@ -272,9 +272,15 @@ def test_failure_of_one_request_fails_the_image(
 
 
 def test_image_has_one_deadline_for_all_its_tries(endpoint: FakeEndpoint) -> None:
-    backend = endpoint.backend(deadline_s=5, max_attempts=50, backoff_s=1000, max_backoff_s=1000)
+    backend = endpoint.backend(
+        # A wait is a random share of the longest: hardly ever one that the deadline has room for.
+        deadline_s=60,
+        max_attempts=50,
+        backoff_s=86_000,
+        max_backoff_s=86_000,
+    )
     endpoint.spoil = lambda request: refuse(503, "later")
-    with pytest.raises(RemoteTimeoutError, match="The 5 s for one image leave no room") as caught:
+    with pytest.raises(RemoteTimeoutError, match="The 60 s for one image leave no room") as caught:
         ask(backend, BOX)
     assert isinstance(caught.value, RemoteError)
 
