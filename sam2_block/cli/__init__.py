@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from sam2_block._version import __version__
 from sam2_block.cli import models, run
-from sam2_block.cli.console import package_warnings_shown, say
+from sam2_block.cli.console import package_warnings_shown, say, standard_streams
 from sam2_block.errors import Sam2BlockError
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
@@ -23,11 +23,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after the command's name; by default those of the process.
 
     Returns:
-        Exit status: 0 when all went well, 1 when something failed and was said on stderr.
-        Arguments that make no sense end the process with status 2.
+        Exit status: 0 when all went well, 1 when something failed and was said on stderr, 130
+        after Ctrl+C. Arguments that make no sense end the process with status 2. A reader that
+        stops reading (`| head -1`), or names that its encoding lacks, are no failure.
     """
-    arguments = make_parser().parse_args(argv)
-    with package_warnings_shown():
+    with standard_streams(), package_warnings_shown():
+        arguments = make_parser().parse_args(argv)
         try:
             return OK if arguments.command(arguments) else FAILED
         except Sam2BlockError as error:

@@ -1,12 +1,19 @@
-"""What the command says: results on stdout, everything else on stderr, and no secret on either."""
+"""What the command says: results on stdout, everything else on stderr, and no secret on either.
+
+Nothing that happens to these two streams costs a result: what cannot be encoded is escaped, and a
+stream that nobody reads any more swallows the rest.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
 
 KEY_VARIABLES = ("ROBOFLOW_API_KEY", "API_KEY")
 """Where Roboflow's models look for their key."""
@@ -16,7 +23,77 @@ _SECRET_VARIABLES = ("SAM2_BLOCK_API_KEY", *KEY_VARIABLES)
 
 def say(text: str) -> None:
     """Say something on stderr."""
-    print(f"sam2-block: {redact(text)}", file=sys.stderr, flush=True)
+    _print(f"sam2-block: {redact(text)}", sys.stderr)
+
+
+def show(text: str) -> bool:
+    """Print a result on stdout.
+
+    Returns:
+        False where stdout takes nothing, as on a full disk, which is then said on stderr. A reader
+        that went away has seen what it wanted.
+    """
+    problem = _print(text, sys.stdout)
+    if problem:
+        say(f"nothing more can be printed ({problem})")
+    return not problem
+
+
+def path_text(path: Path) -> str:
+    """Return a path on one line."""
+    return str(path).translate(_LINE_BREAKS)
+
+
+_LINE_BREAKS = {
+    ord(character): ascii(character)[1:-1] for character in "\n\r\t\v\f\x85\u2028\u2029"
+}
+# Other characters steer a terminal.
+_CONTROL = {
+    code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)
+}
+
+
+def _print(text: str, stream: TextIO | None) -> str:
+    """Print as far as the stream goes; return why it takes nothing, unless its reader left."""
+    if stream is None or stream.closed:  # None where it was closed when the process started
+        return ""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    printable = text.translate(_CONTROL).encode(encoding, "backslashreplace").decode(encoding)
+    try:
+        print(printable, file=stream, flush=True)
+    except OSError as error:
+        _silence(stream)
+        # A closed pipe is EPIPE, on Windows EINVAL.
+        return "" if error.errno in (errno.EPIPE, errno.EINVAL) else str(error.strerror)
+    return ""
+
+
+def _silence(stream: TextIO) -> None:
+    """Send what is written from now on, and what is still buffered, nowhere."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, stream.fileno())
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def standard_streams() -> Iterator[None]:
+    """Keep the process's streams usable from its start to the flush at its end."""
+    # A file that is opened while one of these is free takes its number, and libraries that warn on
+    # stderr then write into it.
+    with contextlib.suppress(OSError):
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
+            pass
+        os.close(descriptor)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                if stream is not None and not stream.closed:
+                    stream.flush()
+            except OSError:
+                _silence(stream)
 
 
 def one_line(text: str, width: int = 600) -> str:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sam2_block.cli.console import table
+from sam2_block.cli.console import show, table
 from sam2_block.errors import CheckpointNotFoundError
 from sam2_block.settings import Settings
 from sam2_block.versions import DEMO, META_RELEASES, NAMES
@@ -33,8 +33,7 @@ def _list(arguments: argparse.Namespace) -> bool:
         (version, _file_name(version), _place(version, _find(version, settings), settings))
         for version in NAMES
     ]
-    print("\n".join(table(("version", "checkpoint", "where"), rows)))
-    return True
+    return show("\n".join(table(("version", "checkpoint", "where"), rows)))
 
 
 def _where(arguments: argparse.Namespace) -> bool:
@@ -42,16 +41,14 @@ def _where(arguments: argparse.Namespace) -> bool:
     path = _find(arguments.version, settings)
     if path is None:
         raise CheckpointNotFoundError(_missing(arguments.version, settings))
-    print(path)
-    return True
+    return show(str(path))
 
 
 def _fetch(arguments: argparse.Namespace) -> bool:
     from sam2_block.backends.local.checkpoints import fetch_checkpoint
 
     settings = Settings.from_environment()
-    print(fetch_checkpoint(arguments.version, settings))
-    return True
+    return show(str(fetch_checkpoint(arguments.version, settings)))
 
 
 def _find(version: str, settings: Settings) -> Path | None:
