@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import re
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import supervision as sv
 
 from sam2_block.cli.console import redact
+from sam2_block.cli.result_folder import ResultFolder
 from sam2_block.detections import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE
 from sam2_block.errors import InputError
 
@@ -22,22 +22,23 @@ from sam2_block.errors import InputError
 class ResultWriter:
     """Writes the results of any number of images into one folder.
 
-    Files of earlier runs are replaced; two files of this run never share a name.
+    Results of earlier runs are replaced, and no other file.
 
     Args:
         folder: Made if it is not there.
+        inputs: Files that this run reads; they are not replaced, even where they are results.
 
     Raises:
-        InputError: The folder cannot be made.
+        InputError: The folder cannot be made or used.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._taken: set[str] = set()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--output {folder}: cannot be made ({error.strerror}).") from error
+    def __init__(self, folder: Path, inputs: Iterable[Path] = ()) -> None:
+        self._folder = ResultFolder(folder, inputs)
+
+    @property
+    def kept(self) -> list[str]:
+        """Names of files in the folder that are no results, and were in the way of some."""
+        return self._folder.kept
 
     def write(self, image_path: Path, outputs: dict[str, Any]) -> list[Path]:
         """Write the outputs of one image.
@@ -49,15 +50,18 @@ class ResultWriter:
         Returns:
             The files: PNG images in the order of the outputs, then the JSON file, in which an
             image stands as the name of its file.
+
+        Raises:
+            InputError: A file cannot be written.
         """
-        json_path = self._reserve(image_path.stem, ".json")
+        json_path = self._folder.reserve(image_path.stem, ".json")
         written: list[Path] = []
         document = {
-            "image": str(image_path),
+            "image": _text(str(image_path)),
             "outputs": self._plain(outputs, [json_path.stem], written),
         }
         text = redact(json.dumps(document, indent=2, allow_nan=False))
-        json_path.write_text(text, encoding="utf-8")
+        self._folder.write(json_path, text.encode())
         return [*written, json_path]
 
     def _plain(self, value: Any, place: list[str], written: list[Path]) -> Any:
@@ -71,15 +75,15 @@ class ResultWriter:
         from roboflow_workflows.execution_engine.entities.base import WorkflowImageData
 
         if isinstance(value, WorkflowImageData):
-            path = self._reserve("_".join(place), ".png")
-            _write_png(path, value.numpy_image)
+            path = self._folder.reserve("_".join(place), ".png")
+            self._folder.write(path, _png(value.numpy_image))
             written.append(path)
             return path.name
         if isinstance(value, sv.Detections):
             value = _serialised(value)
         if isinstance(value, dict):
             return {
-                str(key): self._plain(item, [*place, str(key)], written)
+                _text(str(key)): self._plain(item, [*place, str(key)], written)
                 for key, item in value.items()
             }
         if isinstance(value, (list, tuple, set, frozenset)):
@@ -91,24 +95,6 @@ class ResultWriter:
         if callable(getattr(value, "model_dump", None)):
             return self._plain(value.model_dump(), place, written)
         return _scalar(value)
-
-    def _reserve(self, name: str, suffix: str) -> Path:
-        """Return a path in the folder that this run has not used; names cannot leave the folder."""
-        safe = re.sub(r"[^\w.-]", "_", name)
-        for candidate in _numbered(safe):
-            # Some file systems do not tell upper from lower case.
-            if (file := candidate + suffix).lower() not in self._taken:
-                self._taken.add(file.lower())
-                return self._folder / file
-        raise AssertionError("there is always a next number")
-
-
-def _numbered(name: str) -> Iterable[str]:
-    yield name
-    number = 2
-    while True:
-        yield f"{name}-{number}"
-        number += 1
 
 
 def _serialised(detections: sv.Detections) -> Any:
@@ -137,14 +123,18 @@ def _scalar(value: Any) -> Any:
         return None  # JSON has no number for it
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    return value.isoformat() if isinstance(value, date) else str(value)
+    return value.isoformat() if isinstance(value, date) else _text(str(value))
 
 
-def _write_png(path: Path, pixels: Any) -> None:
+def _text(text: str) -> str:
+    """Return text that every reader of JSON takes: undecodable bytes of a file name are none."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _png(pixels: Any) -> bytes:
     import cv2
 
-    # Through memory: OpenCV's own `imwrite` reports a full disk or a missing permission as False.
     encoded, content = cv2.imencode(".png", pixels)
     if not encoded:
         raise InputError(f"an image of shape {pixels.shape} cannot be written as PNG.")
-    path.write_bytes(content.tobytes())
+    return bytes(content)
