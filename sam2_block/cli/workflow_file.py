@@ -10,6 +10,9 @@ from typing import Any
 
 from sam2_block.errors import InputError
 
+_WRAPPERS = ("workflow", "config", "specification")
+"""Where Roboflow's API and web page keep a definition: in some or all of these, in this order."""
+
 _IMAGE_INPUT_TYPES = ("WorkflowImage", "InferenceImage")
 
 
@@ -20,30 +23,32 @@ class WorkflowFile:
     Attributes:
         path: The file it was read from.
         definition: The parsed JSON; whether it makes sense is for the engine to say.
+        inside: Keys that the definition was found under, outermost first; mostly none.
     """
 
     path: Path
     definition: dict[str, Any]
+    inside: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> WorkflowFile:
-        """Read a definition.
+        """Read a definition in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
 
         Raises:
             InputError: There is no such file, or it does not hold a JSON object.
         """
         try:
-            definition = json.loads(path.read_text(encoding="utf-8"))
+            content = path.read_bytes()
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-        except ValueError as error:
-            raise InputError(f"{path}: expected a workflow definition in JSON; {error}.") from error
-        if not isinstance(definition, dict):
-            raise InputError(
-                f"{path}: expected a workflow definition, a JSON object with inputs, steps and"
-                f" outputs; got {type(definition).__name__}."
-            )
-        return cls(path, definition)
+        definition, inside = _parse(path, content), []
+        for wrapper in _WRAPPERS:
+            if "inputs" not in definition and isinstance(definition.get(wrapper), (str, dict)):
+                inner = definition[wrapper]
+                # The API returns `config` as JSON in a string.
+                definition = _parse(path, inner) if isinstance(inner, str) else inner
+                inside.append(wrapper)
+        return cls(path, definition, tuple(inside))
 
     def image_input(self) -> str:
         """Return the name of the one input that takes the images.
@@ -90,6 +95,24 @@ class WorkflowFile:
                 " `outputs`; it has no list `inputs`."
             )
         return [an_input for an_input in inputs if isinstance(an_input, dict)]
+
+
+def _parse(path: Path, text: str | bytes) -> dict[str, Any]:
+    """Parse JSON, of whose encodings `json.loads` recognizes those that JSON may have."""
+    try:
+        definition = json.loads(text)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: expected a workflow definition in JSON; it is not text in UTF-8 or UTF-16."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: expected a workflow definition in JSON; {error}.") from error
+    if not isinstance(definition, dict):
+        raise InputError(
+            f"{path}: expected a workflow definition, a JSON object with inputs, steps and"
+            f" outputs; got {type(definition).__name__}."
+        )
+    return definition
 
 
 def _takes_images(an_input: Mapping[str, Any]) -> bool:
