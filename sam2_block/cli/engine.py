@@ -22,6 +22,7 @@ _QUIET = {
     "IGNORE_MODEL_DEPENDENCIES_WARNINGS": "True",
     "INFERENCE_WARNINGS_DISABLED": "True",
     "LOG_LEVEL": "CRITICAL",
+    "OPENCV_LOG_LEVEL": "SILENT",  # the command says itself why an image cannot be read
     "TRANSFORMERS_VERBOSITY": "error",
 }
 

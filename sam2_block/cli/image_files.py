@@ -1,54 +1,141 @@
-"""The images that were named on the command line."""
+"""The image files that were named on the command line, themselves or by their folder."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from sam2_block.cli.console import path_text
+from sam2_block.cli.result_folder import ResultRecord
 from sam2_block.errors import ImageError
-from sam2_block.images import Image
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset(
+    (
+        *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+        *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+    )
+)
+"""What is looked for in a folder, in lower case; a file named itself may have any name."""
+
+_HEIC_SUFFIXES = frozenset({".heic", ".heif"})
+_MAX_NAMES = 3
 
 
-def list_images(paths: Iterable[Path]) -> list[Path]:
+@dataclass(frozen=True)
+class ImageFiles:
+    """The files to process, in order, and what was left out.
+
+    Attributes:
+        paths: Files, and folders without an image, which fail when they are read.
+        remarks: A line for each folder with something that is no image, and for repeated files.
+    """
+
+    paths: list[Path]
+    remarks: list[str]
+
+
+def list_images(paths: Iterable[Path]) -> ImageFiles:
     """Replace each folder by the images directly in it, by name; the rest stays as it is.
 
-    A folder without images, or one that may not be read, stays too, so that reading it says what is
-    wrong, and the images beside it are still processed.
+    Results of earlier runs and hidden files are no images of a folder. A folder without images, or
+    one that may not be read, stays, so that reading it gives the reason, and the images beside it
+    are still processed. A file named twice is processed once.
     """
-    files: list[Path] = []
+    files: dict[Path, Path] = {}
+    remarks: list[str] = []
+    repeated = 0
     for path in paths:
-        try:
-            inside = list(path.iterdir()) if path.is_dir() else []
-        except OSError:
-            inside = []
-        images = sorted(file for file in inside if file.suffix.lower() in SUFFIXES)
-        files += images or [path]
-    return files
+        images = [path]
+        if _is_folder(path):
+            contents = _FolderContents.read(path)
+            images = contents.images or [path]
+            if contents.passed_over():
+                remarks.append(f"{path_text(path)}: passed over {contents.passed_over()}")
+        for image in images:
+            repeated += files.setdefault(_identity(image), image) is not image
+    if repeated:
+        remarks.append(f"named more than once and processed once: {_count(repeated, 'image')}")
+    return ImageFiles(list(files.values()), remarks)
 
 
-def read_image(path: Path) -> Image:
-    """Read an image as `(H, W, 3)` BGR, turned as its EXIF data say.
+def check_image_file(path: Path) -> None:
+    """Check that a path is not a folder, which stays in the list only where no image is in it.
 
     Raises:
-        ImageError: It cannot be read, or is not an image.
+        ImageError: It is a folder.
     """
-    import cv2
-    import numpy as np
-
+    if not _is_folder(path):
+        return
     try:
-        if path.is_dir():
-            next(path.iterdir(), None)  # fails where the folder may not be read
-            looked_for = ", ".join(sorted(SUFFIXES))
-            raise ImageError(f"no image in this folder (looked for {looked_for}).")
-        content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+        next(path.iterdir(), None)  # fails where the folder may not be read
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror}).") from error
+    raise ImageError(f"no image in this folder (looked for {', '.join(sorted(SUFFIXES))}).")
+
+
+@dataclass
+class _FolderContents:
+    images: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    results: list[Path] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, folder: Path) -> _FolderContents:
+        contents = cls()
+        try:
+            inside = sorted(folder.iterdir())
+        except OSError:
+            return contents
+        record = ResultRecord(folder)
+        for path in inside:
+            if not path.name.startswith("."):  # macOS puts `._photo.jpg` beside `photo.jpg`
+                contents._kind_of(path, record).append(path)
+        return contents
+
+    def _kind_of(self, path: Path, record: ResultRecord) -> list[Path]:
+        if record.owns(path):
+            return self.results
+        if _is_folder(path):
+            return self.folders
+        return self.images if path.suffix.lower() in SUFFIXES else self.others
+
+    def passed_over(self) -> str:
+        """Return what is not processed, in words; empty where everything is."""
+        parts = [
+            f"{_count(len(paths), unit)} ({_names(paths)})"
+            for paths, unit in ((self.others, "file"), (self.folders, "folder"))
+            if paths
+        ]
+        if self.results:
+            parts.append(f"{_count(len(self.results), 'result')} of earlier runs")
+        text = ", ".join(parts)
+        if any(path.suffix.lower() in _HEIC_SUFFIXES for path in self.others):
+            text += "; HEIC is not read, export it as JPEG or PNG"
+        return text
+
+
+def _is_folder(path: Path) -> bool:
     try:
-        pixels: Image | None = cv2.imdecode(content, cv2.IMREAD_COLOR)
-    except cv2.error:  # an empty file, or more pixels than OpenCV takes
-        pixels = None
-    if pixels is None:
-        raise ImageError("is not an image that OpenCV can read.")
-    return pixels
+        return path.is_dir()
+    except (OSError, ValueError):  # a name that the system does not take
+        return False
+
+
+def _identity(path: Path) -> Path:
+    """Return the same for each spelling of one path; links to one file stay several files."""
+    try:
+        return path.parent.resolve() / path.name
+    except (OSError, RuntimeError, ValueError):
+        return path
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}{'' if number == 1 else 's'}"
+
+
+def _names(paths: list[Path]) -> str:
+    names = ", ".join(path_text(Path(path.name)) for path in paths[:_MAX_NAMES])
+    more = len(paths) - _MAX_NAMES
+    return names if more <= 0 else f"{names} and {more} more"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sam2_block.cli.console import one_line, redact, say
-from sam2_block.cli.image_files import list_images, read_image
+from sam2_block.cli import parameters
+from sam2_block.cli.console import one_line, path_text, redact, say, show
+from sam2_block.cli.image_files import check_image_file, list_images
 from sam2_block.cli.problems import run_problem
+from sam2_block.cli.result_folder import check_output_folder
 from sam2_block.cli.workflow_file import WorkflowFile
 from sam2_block.errors import Sam2BlockError
 
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 DESCRIPTION = """
 Run a workflow definition on images, one after another. Prints a table of every output that is
 detections, and writes into DIR each image output as PNG and everything else as one JSON file an
-image. Steps that run Roboflow's models take the key from ROBOFLOW_API_KEY.
+image. Results of earlier runs in DIR are replaced, other files never. Steps that run Roboflow's
+models take the key from ROBOFLOW_API_KEY.
 """
+_MAX_NAMES = 3
 
 
 def add_parser(commands: Any) -> None:
@@ -35,7 +38,7 @@ def add_parser(commands: Any) -> None:
         action="extend",
         required=True,
         metavar="PATH",
-        help="an image, or a folder for the images in it",
+        help="an image, or a folder for the images in it, without results of earlier runs",
     )
     parser.add_argument(
         "--output",
@@ -46,43 +49,50 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--param",
-        type=_parameter,
+        type=parameters.parameter,
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a parameter of the workflow; VALUE is read as JSON where it is JSON, else as text",
+        help=parameters.HELP,
     )
     parser.set_defaults(command=_run)
 
 
 def _run(arguments: argparse.Namespace) -> bool:
     workflow = WorkflowFile.read(arguments.workflow)
-    image_input, parameters = workflow.image_input(), dict(arguments.param)
-    workflow.check_parameters(parameters)
-    paths = list_images(arguments.image)
+    if workflow.inside:
+        say(f"{path_text(workflow.path)}: read the definition inside {'.'.join(workflow.inside)}")
+    image_input, values = workflow.image_input(), dict(arguments.param)
+    workflow.check_parameters(values)
+    check_output_folder(arguments.output)
+    images = list_images(arguments.image)
+    for remark in images.remarks:
+        say(remark)
     say("starting the Workflows engine (about 10 seconds)")
     from sam2_block.cli.engine import start_engine
 
     engine = start_engine(workflow.definition)
     from sam2_block.cli.results import ResultWriter
 
-    writer = ResultWriter(arguments.output)
+    writer = ResultWriter(arguments.output, inputs=images.paths)
     failed = 0
-    for number, path in enumerate(paths, start=1):
-        say(f"[{number}/{len(paths)}] {path}")
+    for number, path in enumerate(images.paths, start=1):
+        say(f"[{number}/{len(images.paths)}] {path_text(path)}")
         try:
-            _run_image(engine, image_input, path, parameters, writer)
+            lines = _run_image(engine, image_input, path, values, writer)
         except Sam2BlockError as error:
             problem = one_line(str(error))
         except Exception as error:  # whatever a block does wrong costs its image, no other
             problem = run_problem(error)
         else:
+            show(redact("\n".join(lines)))
             continue
         failed += 1
-        say(f"failed: {path}: {problem}")
+        say(f"failed: {path_text(path)}: {problem}")
     engine.close()
+    _say_kept(arguments.output, writer.kept)
     if failed:
-        say(f"{failed} of {len(paths)} images failed")
+        say(f"{failed} of {len(images.paths)} images failed")
     return failed == 0
 
 
@@ -90,30 +100,35 @@ def _run_image(
     engine: Any,
     image_input: str,
     path: Path,
-    parameters: dict[str, Any],
+    values: dict[str, Any],
     writer: ResultWriter,
-) -> None:
+) -> list[str]:
+    """Run the workflow on one image, write what comes out, and return a summary in lines."""
     from sam2_block.cli.detection_tables import detection_tables
+    from sam2_block.cli.image_reading import read_image
 
     start = time.perf_counter()
-    results = engine.run(runtime_parameters={**parameters, image_input: read_image(path)})
+    check_image_file(path)
+    image = read_image(path)
+    if image.remarks:
+        say(f"{path_text(path)}: {'; '.join(image.remarks)}")
+    results = engine.run(runtime_parameters={**values, image_input: image.pixels})
     # One image gives one result, unless a step made a batch of its own out of it.
     outputs = results[0] if len(results) == 1 else {"results": results}
     written = writer.write(path, outputs)
     seconds = time.perf_counter() - start
-    lines = [
-        f"{path} ({seconds:.1f} s)",
+    return [
+        f"{path_text(path)} ({seconds:.1f} s)",
         *detection_tables(outputs),
-        *(f"wrote {file}" for file in written),
+        *(f"wrote {path_text(file)}" for file in written),
     ]
-    print(redact("\n".join(lines)), flush=True)
 
 
-def _parameter(text: str) -> tuple[str, Any]:
-    name, separator, value = text.partition("=")
-    if not name or not separator:
-        raise argparse.ArgumentTypeError(f"expected NAME=VALUE; got {text!r}")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+def _say_kept(folder: Path, kept: list[str]) -> None:
+    if not kept:
+        return
+    names = ", ".join(kept[:_MAX_NAMES]) + (" and others" if len(kept) > _MAX_NAMES else "")
+    say(
+        f"{path_text(folder)}: kept {names}: no earlier run wrote this;"
+        " the new results have other names, shown above"
+    )

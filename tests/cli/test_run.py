@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 import supervision as sv
 from pycocotools import mask as coco_mask
@@ -113,22 +115,87 @@ def test_a_bad_image_costs_its_own_results_only(
         ["run", workflow_file(workflow(segment())), "--output", str(folder), "--image", *paths]
     )
     assert status == 1
-    assert sorted(path.name for path in folder.iterdir()) == ["a.json", "z.json"]
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["a.json", "z.json"]
     failures = [
         line.removeprefix(f"sam2-block: failed: {tmp_path}{os.sep}")
         for line in capsys.readouterr().err.splitlines()
         if "failed: " in line
     ]
     assert failures == [
-        f"photos{os.sep}nothing.jpg: is not an image that OpenCV can read.",
+        f"photos{os.sep}nothing.jpg: is an empty file.",
         f"photos{os.sep}small.png: image 0: points: object 0, point 0: (20, 10) lies outside the"
         " image (15 wide, 60 high); expected absolute pixels, 0 <= x < 15 and 0 <= y < 60.",
-        f"photos{os.sep}text.png: is not an image that OpenCV can read.",
+        f"photos{os.sep}text.png: is not an image that OpenCV or Pillow can read.",
         "absent.png: cannot be read (No such file or directory).",
-        "empty: no image in this folder (looked for .bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp).",
+        "empty: no image in this folder (looked for .avif, .bmp, .dib, .gif, .j2k, .jfif, .jp2,"
+        " .jpe, .jpeg, .jpg, .pbm, .pgm, .png, .pnm, .ppm, .tif, .tiff, .webp).",
         "closed: cannot be read (Permission denied).",
         f"{'n' * 300}: cannot be read (File name too long).",
     ]
+
+
+def test_no_photo_is_overwritten_and_no_result_is_a_photo(
+    workflow_file: Write, image_file: Write, tmp_path: Path, capsys: Capture
+) -> None:
+    """The results go where the photos are, and one photo has a result's name."""
+    image_file("photos/shot.png")
+    drawn = Path(image_file("photos/shot_annotated.png", width=90))
+    before, folder = drawn.read_bytes(), str(tmp_path / "photos")
+    (tmp_path / "photos" / "shot.json").write_text("somebody's labels")
+    arguments = ["run", workflow_file(WITH_IMAGE), "--image", folder, "--output", folder]
+    results = []
+    for _ in range(2):
+        assert main(arguments) == 0
+        results.append(sorted(path.name for path in Path(folder).glob("[!.]*")))
+        assert "[2/2]" in capsys.readouterr().err
+    assert results[0] == results[1]
+    assert results[0] == [
+        *("shot-2.json", "shot-2_annotated.png", "shot.json", "shot.png"),
+        *("shot_annotated.json", "shot_annotated.png", "shot_annotated_annotated.png"),
+    ]
+    assert drawn.read_bytes() == before
+    assert (tmp_path / "photos" / "shot.json").read_text() == "somebody's labels"
+    assert read_json(tmp_path / "photos" / "shot-2.json")["image"].endswith("shot.png")
+
+
+def test_what_is_kept_of_a_file_is_said(
+    workflow_file: Write, tmp_path: Path, capsys: Capture
+) -> None:
+    pages = [PIL.Image.new("RGB", (80, 60), color) for color in ("red", "blue")]
+    pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
+    (tmp_path / "scan.json").touch()
+    arguments = ["run", workflow_file({"specification": WITH_IMAGE}), "--output", str(tmp_path)]
+    assert main([*arguments, "--image", str(tmp_path / "scan.tif")]) == 0
+    err = capsys.readouterr().err
+    assert "workflow.json: read the definition inside specification\n" in err
+    assert "scan.tif: only the first of 2 pages is read\n" in err
+    assert f"sam2-block: {tmp_path}: kept scan.json: no earlier run wrote this" in err
+
+
+def test_what_cannot_be_printed_costs_no_image(
+    workflow_file: Write, image_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that the console lacks, one that is no text at all, and a reader that went away."""
+    image_file("photos/фото.png")
+    raw = Path(image_file("photos/b.png"))
+    raw.rename(raw.with_name("b\udcff.png"))
+    arguments = ["run", workflow_file(workflow(segment())), "--image", str(tmp_path / "photos")]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with (
+        os.fdopen(writing, "w", encoding="ascii") as closed,
+        io.TextIOWrapper(io.BytesIO(), "ascii") as ascii_only,
+    ):
+        for stream in (ascii_only, closed):
+            monkeypatch.setattr(sys, "stdout", stream)
+            folder = tmp_path / stream.encoding / str(stream is closed)
+            assert main([*arguments, "--output", str(folder)]) == 0
+            assert sorted(path.name for path in folder.glob("*.json")) == ["b_.json", "фото.json"]
+        assert "\\u0444\\u043e\\u0442\\u043e.png (" in ascii_only.buffer.getvalue().decode()
+    document = read_json(folder / "b_.json")
+    assert document["image"].endswith(
+        "b\\udcff.png"
+    )  # no lone surrogate: not every reader takes it
 
 
 def open_folders(iterdir: Any, closed: Path) -> Any:
@@ -164,7 +231,7 @@ def test_images_of_one_name_keep_their_own_results(
     for document, width in zip(documents, (80, 70), strict=True):
         picture = cv2.imread(str(tmp_path / "o" / document["outputs"]["annotated"]))
         assert picture.shape[1] == width
-    assert len(list((tmp_path / "o").iterdir())) == 4
+    assert len(list((tmp_path / "o").glob("[!.]*"))) == 4
 
 
 def test_images_inside_lists_are_written(

@@ -86,7 +86,7 @@ def test_a_workflow_that_cannot_run(
     [
         (["--param", "pints=1"], "--param pints: the workflow has no such parameter; it has none."),
         (["--param", "image=1"], "--param image: the workflow has no such parameter"),
-        (["--output", __file__], f"--output {__file__}: cannot be made (File exists)."),
+        (["--output", __file__], f"--output {__file__}: expected a folder; {__file__} is not one."),
     ],
 )
 def test_a_request_that_cannot_run(

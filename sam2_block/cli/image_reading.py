@@ -1,0 +1,179 @@
+"""Read one image file: what OpenCV or Pillow reads becomes 8-bit BGR, the right way up."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+from numpy.typing import NDArray
+
+from sam2_block.cli.console import one_line
+from sam2_block.cli.pixel_depth import significant_bits, to_eight_bits
+from sam2_block.errors import ImageError
+from sam2_block.images import Image
+
+# Not among them: formats that Pillow recognizes by a weak sign (TGA), or by starting another
+# program (EPS).
+_PILLOW_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_ORIENTATION, _PHOTOMETRIC, _MIN_IS_WHITE = 0x0112, 262, 0
+_MODES_WITH_ALPHA = ("LA", "RGBA")
+_AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+
+# From the stored order of pixels to the upright one, by the value of the tag Orientation
+# (EXIF 2.32, 4.6.4).
+_UPRIGHT: dict[int, Callable[[Any], Any]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels.swapaxes(0, 1)[:, ::-1],
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels.swapaxes(0, 1)[::-1],
+}
+
+
+@dataclass(frozen=True)
+class ReadImage:
+    """An image, and what was decided about it.
+
+    Attributes:
+        pixels: `(H, W, 3)` BGR, 0 to 255, the right way up.
+        remarks: What of the file was left out or rescaled, a clause each.
+    """
+
+    pixels: Image
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What Pillow knows of a file before it decodes pixels; the defaults where it knows nothing."""
+
+    format: str = ""
+    mode: str = ""
+    orientation: int = 1
+    frames: int = 1
+    min_is_white: bool = False
+
+
+def read_image(path: Path) -> ReadImage:
+    """Read an image file: its first page or frame, without transparency.
+
+    Raises:
+        ImageError: The file cannot be read, or is not a whole image.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror}).") from error
+    return decode_image(content)
+
+
+def decode_image(content: bytes) -> ReadImage:
+    """Decode the content of an image file, as `read_image` does."""
+    if not content:
+        raise ImageError("is an empty file.")
+    header = _read_header(content)
+    # OpenCV multiplies the colors of an 8-bit TIFF by their alpha, and reads GIF since 4.11 only.
+    by_pillow = header.format == "GIF" or (
+        header.format == "TIFF" and header.mode in _MODES_WITH_ALPHA
+    )
+    decoded = None if by_pillow else _decode_by_opencv(content, header)
+    pixels, depth_remark = decoded or _decode_by_pillow(content)
+    remarks = filter(None, (_frames_remark(header), depth_remark))
+    return ReadImage(np.ascontiguousarray(pixels), tuple(remarks))
+
+
+def _read_header(content: bytes) -> _Header:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata, and of images that are merely large
+            with PIL.Image.open(io.BytesIO(content), formats=_PILLOW_FORMATS) as image:
+                return _Header(
+                    format=image.format or "",
+                    mode=image.mode,
+                    orientation=image.getexif().get(_ORIENTATION, 1),
+                    min_is_white=_is_min_white(image),
+                    frames=_count_frames(image),
+                )
+    except PIL.Image.DecompressionBombError as error:
+        raise ImageError(f"is too large; resize it first ({error}).") from error
+    except Exception:  # a damaged file can fail anywhere in a parser; decoding gives the reason
+        return _Header()
+
+
+def _is_min_white(image: PIL.Image.Image) -> bool:
+    tags = getattr(image, "tag_v2", {})
+    return bool(tags.get(_PHOTOMETRIC) == _MIN_IS_WHITE)
+
+
+def _count_frames(image: PIL.Image.Image) -> int:
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # the first is whole, a later one is not
+        return 1
+
+
+def _frames_remark(header: _Header) -> str:
+    if header.frames == 1 or header.format == "MPO":  # whose others are previews of the first
+        return ""
+    unit = "page" if header.format == "TIFF" else "frame"
+    return f"only the first of {header.frames} {unit}s is read"
+
+
+def _decode_by_opencv(content: bytes, header: _Header) -> tuple[Image, str] | None:
+    # Of AVIF and Radiance HDR, OpenCV knows the range of values better than they show it.
+    knows_range = header.format == "AVIF" or content.startswith(b"#?")
+    decoded = _imdecode(content, _AS_STORED | (0 if knows_range else cv2.IMREAD_ANYDEPTH))
+    if decoded is None:
+        decoded = _imdecode(content, cv2.IMREAD_UNCHANGED)  # grey of 32 bits and more
+    if decoded is None:
+        return None
+    pixels, remark = to_eight_bits(decoded)
+    scaled = None
+    if decoded.dtype == np.uint16 and significant_bits(decoded) == 16:
+        scaled = _imdecode(content, _AS_STORED)
+    if scaled is not None:
+        pixels = scaled  # by OpenCV, as its readers do by default
+    elif remark and header.min_is_white:
+        pixels = 255 - pixels
+    if header.format != "TIFF" and header.orientation in _UPRIGHT:
+        pixels = _UPRIGHT[header.orientation](pixels)  # OpenCV turns each TIFF, whatever the flags
+    return pixels, remark
+
+
+def _imdecode(content: bytes, flags: int) -> NDArray[Any] | None:
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:  # more pixels than OpenCV takes
+        return None
+
+
+def _decode_by_pillow(content: bytes) -> tuple[Image, str]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with PIL.Image.open(io.BytesIO(content), formats=_PILLOW_FORMATS) as opened:
+                image = PIL.ImageOps.exif_transpose(opened)
+                deep = image.mode.startswith(("I", "F"))
+                pixels = np.asarray(image if deep else image.convert("RGB"))
+    except PIL.UnidentifiedImageError as error:
+        raise ImageError(_unknown_format(content)) from error
+    except Exception as error:  # a damaged file can fail anywhere in a parser
+        raise ImageError(f"is damaged or incomplete ({one_line(str(error), 80)}).") from error
+    return to_eight_bits(pixels if deep else pixels[..., ::-1])
+
+
+def _unknown_format(content: bytes) -> str:
+    if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
+        return "is a HEIC image, which is not read here; export it as JPEG or PNG."
+    return "is not an image that OpenCV or Pillow can read."
