@@ -32,16 +32,14 @@ def parameter_value(text: str) -> Any:
     """Return the value that a text stands for; itself where it stands for nothing else."""
     stripped = text.strip()
     try:
-        value = json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
         if stripped.lower() in _WORDS:
             return _WORDS[stripped.lower()]
-        value = text
         if len(stripped) <= _MAX_DIGITS and _NUMBER.fullmatch(stripped):
-            value = float(stripped) if set(stripped) & set(".eE") else int(stripped)
-        elif stripped.startswith(("[", "{")):
-            value = _python_literal(text)
-    return text if isinstance(value, float) and not math.isfinite(value) else value
+            number = float(stripped) if set(stripped) & set(".eE") else int(stripped)
+            return number if math.isfinite(number) else text
+        return _python_literal(text) if stripped.startswith(("[", "{")) else text
 
 
 def _python_literal(text: str) -> Any:
@@ -53,5 +51,8 @@ def _python_literal(text: str) -> Any:
         return text
 
 
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
+    return value

@@ -12,6 +12,7 @@ import pytest
 
 from sam2_block.cli.console import path_text, say, show
 
+needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 COMMAND = [sys.executable, "-m", "sam2_block"]
 
 
@@ -86,7 +87,17 @@ def test_a_reader_of_both_streams_that_left() -> None:
     assert done.returncode == 1  # the weights are not here, read or not
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@needs_full
+def test_a_full_disk_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert [show("text") for _ in range(3)] == [False, True, True]
+    assert capsys.readouterr().err.count("nothing more can be printed") == 1
+
+
+@needs_full
 def test_a_disk_that_is_full() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(

@@ -13,6 +13,7 @@ import numpy as np
 import PIL.features
 import PIL.Image
 import pytest
+import tifffile
 
 from sam2_block.cli.image_reading import decode_image, read_image
 from sam2_block.errors import ImageError
@@ -154,6 +155,17 @@ def test_sixteen_bits_have_the_range_of_their_camera(suffix: str, largest: int, 
     assert read.remarks == (f"{bits}-bit values in a 16-bit file scaled to 8 bits",)
 
 
+@pytest.mark.parametrize("largest", [3000, 65535])
+def test_sixteen_bits_where_zero_is_white(largest: int) -> None:
+    values = np.linspace(0, largest, 30 * 40).astype(np.uint16).reshape(30, 40)
+    file = io.BytesIO()
+    tifffile.imwrite(file, values, photometric="miniswhite")
+    pixels = decode_image(file.getvalue()).pixels
+    assert pixels[0, 0, 0] == 255
+    assert pixels[-1, -1, 0] < 80
+    assert np.diff(pixels[..., 0].ravel().astype(int)).max() == 0
+
+
 def test_full_sixteen_bits_are_read_as_opencv_reads_them() -> None:
     values = np.random.default_rng(0).integers(0, 65536, (30, 40, 3), dtype=np.uint16)
     values[0, 0] = 65535
@@ -203,6 +215,7 @@ def test_the_first_page_or_frame_is_read(file_format: str, remark: str | None) -
     assert read.remarks == ((remark,) if remark else ())
 
 
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n%%EOF\n"
 HEIC = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(200)
 
 
@@ -222,7 +235,7 @@ def png_header(width: int, height: int) -> bytes:
         (b"", "is an empty file."),
         (b"hello", "is not an image that OpenCV or Pillow can read."),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not an image that"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "is not an image that"),  # Pillow would start Ghostscript
+        (EPS, "is not an image that"),  # Pillow would start Ghostscript
         (HEIC, "is a HEIC image, which is not read here; export it as JPEG or PNG."),
         (png_header(50_000, 50_000), "is too large; resize it first"),
         (png_header(300, 300), "is damaged or incomplete"),
