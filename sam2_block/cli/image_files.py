@@ -99,7 +99,9 @@ class _FolderContents:
             return self.results
         if _is_folder(path):
             return self.folders
-        return self.images if path.suffix.lower() in SUFFIXES else self.others
+        if path.suffix.lower() not in SUFFIXES or _is_special(path):
+            return self.others
+        return self.images
 
     def passed_over(self) -> str:
         """Return what is not processed, in words; empty where everything is."""
@@ -120,6 +122,14 @@ def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
     except (OSError, ValueError):  # a name that the system does not take
+        return False
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is there and no file: reading a named pipe may never end."""
+    try:
+        return path.exists() and not path.is_file()
+    except (OSError, ValueError):
         return False
 
 

@@ -24,9 +24,10 @@ from sam2_block.images import Image
 # program (EPS).
 _PILLOW_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+# Of the formats that carry an orientation, OpenCV turns the rest itself.
+_TURNED_HERE = ("AVIF", "WEBP")
 _ORIENTATION, _PHOTOMETRIC, _MIN_IS_WHITE = 0x0112, 262, 0
 _MODES_WITH_ALPHA = ("LA", "RGBA")
-_AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 # From the stored order of pixels to the upright one, by the value of the tag Orientation
 # (EXIF 2.32, 4.6.4).
@@ -101,7 +102,7 @@ def _read_header(content: bytes) -> _Header:
                 return _Header(
                     format=image.format or "",
                     mode=image.mode,
-                    orientation=image.getexif().get(_ORIENTATION, 1),
+                    orientation=_orientation(image),
                     min_is_white=_is_min_white(image),
                     frames=_count_frames(image),
                 )
@@ -109,6 +110,12 @@ def _read_header(content: bytes) -> _Header:
         raise ImageError(f"is too large; resize it first ({error}).") from error
     except Exception:  # a damaged file can fail anywhere in a parser; decoding gives the reason
         return _Header()
+
+
+def _orientation(image: PIL.Image.Image) -> int:
+    if image.format not in _TURNED_HERE:  # of PNG, the question alone decodes the pixels
+        return 1
+    return int(image.getexif().get(_ORIENTATION, 1))
 
 
 def _is_min_white(image: PIL.Image.Image) -> bool:
@@ -133,7 +140,10 @@ def _frames_remark(header: _Header) -> str:
 def _decode_by_opencv(content: bytes, header: _Header) -> tuple[Image, str] | None:
     # Of AVIF and Radiance HDR, OpenCV knows the range of values better than they show it.
     knows_range = header.format == "AVIF" or content.startswith(b"#?")
-    decoded = _imdecode(content, _AS_STORED | (0 if knows_range else cv2.IMREAD_ANYDEPTH))
+    color = cv2.IMREAD_COLOR
+    if header.format in _TURNED_HERE:
+        color |= cv2.IMREAD_IGNORE_ORIENTATION
+    decoded = _imdecode(content, color | (0 if knows_range else cv2.IMREAD_ANYDEPTH))
     if decoded is None:
         decoded = _imdecode(content, cv2.IMREAD_UNCHANGED)  # grey of 32 bits and more
     if decoded is None:
@@ -141,14 +151,12 @@ def _decode_by_opencv(content: bytes, header: _Header) -> tuple[Image, str] | No
     pixels, remark = to_eight_bits(decoded)
     scaled = None
     if decoded.dtype == np.uint16 and significant_bits(decoded) == 16:
-        scaled = _imdecode(content, _AS_STORED)
+        scaled = _imdecode(content, color)
     if scaled is not None:
         pixels = scaled  # by OpenCV, as its readers do by default
     elif remark and header.min_is_white:
         pixels = 255 - pixels
-    if header.format != "TIFF" and header.orientation in _UPRIGHT:
-        pixels = _UPRIGHT[header.orientation](pixels)  # OpenCV turns each TIFF, whatever the flags
-    return pixels, remark
+    return _UPRIGHT.get(header.orientation, np.asarray)(pixels), remark
 
 
 def _imdecode(content: bytes, flags: int) -> NDArray[Any] | None:

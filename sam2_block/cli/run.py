@@ -30,10 +30,10 @@ _MAX_NAMES = 3
 def add_parser(commands: Any) -> None:
     """Add `run` to the parsers of the commands."""
     parser = commands.add_parser("run", help="run a workflow on images", description=DESCRIPTION)
-    parser.add_argument("workflow", type=Path, metavar="WORKFLOW.json")
+    parser.add_argument("workflow", type=_path, metavar="WORKFLOW.json")
     parser.add_argument(
         "--image",
-        type=Path,
+        type=_path,
         nargs="+",
         action="extend",
         required=True,
@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=_path,
         default=Path("output"),
         metavar="DIR",
         help="where the results go; default: output",
@@ -56,6 +56,12 @@ def add_parser(commands: Any) -> None:
         help=parameters.HELP,
     )
     parser.set_defaults(command=_run)
+
+
+def _path(argument: str) -> Path:
+    if not argument:  # as from a variable that is not set; `Path("")` is the current folder
+        raise argparse.ArgumentTypeError("expected a path; got an empty one")
+    return Path(argument)
 
 
 def _run(arguments: argparse.Namespace) -> bool:

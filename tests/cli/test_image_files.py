@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,11 @@ def test_a_folder_says_what_it_passed_over(tmp_path: Path) -> None:
     make(tmp_path, "b.JPG", "a.avif", "c.jp2", "notes.txt", "d.heic", "e.svg", "f.pdf", "g")
     make(tmp_path, "._b.JPG", ".DS_Store")  # quietly
     (tmp_path / "raw.png").mkdir()
+    os.mkfifo(tmp_path / "h.png")  # reading it would never end
     files = list_images([tmp_path])
     assert names_of(files.paths) == ["a.avif", "b.JPG", "c.jp2"]
     assert files.remarks == [
-        f"{tmp_path}: passed over 5 files (d.heic, e.svg, f.pdf and 2 more), 1 folder (raw.png);"
+        f"{tmp_path}: passed over 6 files (d.heic, e.svg, f.pdf and 3 more), 1 folder (raw.png);"
         " HEIC is not read, export it as JPEG or PNG"
     ]
 

@@ -86,6 +86,19 @@ def test_orientation_of_deep_tiff_files() -> None:
         assert pixels[0, 3].tolist() == [255, 255, 255]
 
 
+def test_orientation_of_deep_png_files() -> None:
+    """Half of the range and all of it take two ways through OpenCV."""
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    for largest in (4095, 65535):
+        values = np.zeros((4, 6), np.uint16)
+        values[0, 0] = largest
+        content = encoded(PIL.Image.fromarray(values), "PNG", exif=exif)
+        pixels = decode_image(content).pixels
+        assert pixels.shape == (6, 4, 3)
+        assert pixels[0, 3].tolist() == [255, 255, 255]
+
+
 def translucent(mode: str) -> PIL.Image.Image:
     image = RGB.convert(mode)
     image.putalpha(PIL.Image.new("L", image.size, 100))

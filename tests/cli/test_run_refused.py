@@ -97,6 +97,17 @@ def test_a_request_that_cannot_run(
     assert f"sam2-block: {says}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["", "--image", "a"], ["a", "--image", ""], ["a", "--image", "a", "--output", ""]],
+)
+def test_an_empty_path_is_not_the_current_folder(arguments: list[str], capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["run", *arguments])
+    assert caught.value.code == 2
+    assert "expected a path; got an empty one" in capsys.readouterr().err
+
+
 def test_a_file_that_is_not_json(image_file: Write, capsys: Capture) -> None:
     photo = image_file()
     assert main(["run", __file__, "--image", photo]) == 1
