@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sam2_block.cli.console import path_text
-from sam2_block.cli.result_folder import ResultRecord
+from sam2_block.cli.result_record import ResultRecord
 from sam2_block.errors import ImageError
 
 SUFFIXES = frozenset(

@@ -107,7 +107,8 @@ def _read_header(content: bytes) -> _Header:
                     frames=_count_frames(image),
                 )
     except PIL.Image.DecompressionBombError as error:
-        raise ImageError(f"is too large; resize it first ({error}).") from error
+        limit = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
+        raise ImageError(f"has more than {limit:,} pixels; resize it first.") from error
     except Exception:  # a damaged file can fail anywhere in a parser; decoding gives the reason
         return _Header()
 

@@ -2,76 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import contextlib
 import os
 import re
-import stat
-import unicodedata
-import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from sam2_block.cli.result_record import ResultRecord, name_key, write_whole
 from sam2_block.errors import InputError
 
-RECORD_NAME = ".sam2-block-results.jsonl"
 _MAX_NAME_BYTES = 200  # of the 255 that file systems take; the rest is for numbers and suffixes
-
-
-class ResultRecord:
-    """The names and contents of the results in a folder, kept beside them.
-
-    A file is a result while it has a recorded name and exactly the content that was written: once
-    somebody edits it, or puts another file in its place, it is theirs.
-
-    The record is a file of JSON lines that only grows, so that a run which stops at any moment
-    leaves the record of the earlier ones whole.
-
-    Args:
-        folder: The folder of the results. Without a record in it, no file is a result.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / RECORD_NAME
-        self._digests: dict[str, set[str]] = {}
-        try:
-            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            lines = []
-        for line in lines:
-            try:
-                entry = json.loads(line)
-                self._digests.setdefault(name_key(entry["file"]), set()).add(entry["sha256"])
-            except (ValueError, TypeError, KeyError, RecursionError):
-                continue  # a line that was cut off
-
-    def add(self, name: str, content: bytes) -> None:
-        """Record a result before it is written.
-
-        Raises:
-            OSError: The record cannot be written.
-        """
-        digest = hashlib.sha256(content).hexdigest()
-        recorded = self._digests.setdefault(name_key(name), set())
-        if digest not in recorded:
-            # A line break first: the last line may have been cut off.
-            line = "\n" + json.dumps({"file": name, "sha256": digest}) + "\n"
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(line)
-            recorded.add(digest)
-
-    def owns(self, path: Path) -> bool:
-        """Whether a file of the folder is a result as it was written; a link never is."""
-        digests = self._digests.get(name_key(path.name))
-        if not digests:
-            return False
-        try:
-            if not stat.S_ISREG(path.lstat().st_mode):
-                return False
-            with path.open("rb") as file:
-                return hashlib.sha256(file.read()).hexdigest() in digests
-        except OSError:
-            return False
 
 
 class ResultFolder:
@@ -101,6 +41,8 @@ class ResultFolder:
         except OSError as error:
             raise InputError(f"--output {path}: cannot be made ({error.strerror}).") from error
         self._record = ResultRecord(path)
+        with contextlib.suppress(OSError):
+            self._record.compact()
         self._inputs = {key for file in inputs if (key := _file_key(file))}
 
     def reserve(self, name: str, suffix: str) -> Path:
@@ -122,14 +64,8 @@ class ResultFolder:
         Raises:
             InputError: It cannot be written.
         """
-        aside = self.path / f".sam2-block-{uuid.uuid4().hex}.part"
         try:
-            try:
-                aside.write_bytes(content)
-                self._record.add(path.name, content)
-                aside.replace(path)
-            finally:
-                aside.unlink(missing_ok=True)
+            write_whole(path, content, before=lambda: self._record.add(path.name, content))
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror}).") from error
 
@@ -153,11 +89,6 @@ def check_output_folder(path: Path) -> None:
         if not os.access(existing, os.W_OK | os.X_OK):
             raise InputError(f"--output {path}: no permission to write into {existing}.")
         return
-
-
-def name_key(name: str) -> str:
-    """Return the same for all names that some file system takes for one."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _file_key(path: Path) -> tuple[int, int] | None:

@@ -250,7 +250,7 @@ def png_header(width: int, height: int) -> bytes:
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not an image that"),
         (EPS, "is not an image that"),  # Pillow would start Ghostscript
         (HEIC, "is a HEIC image, which is not read here; export it as JPEG or PNG."),
-        (png_header(50_000, 50_000), "is too large; resize it first"),
+        (png_header(50_000, 50_000), "has more than 178,956,970 pixels; resize it first."),
         (png_header(300, 300), "is damaged or incomplete"),
     ],
 )

@@ -10,13 +10,8 @@ from typing import Any
 
 import pytest
 
-from sam2_block.cli.result_folder import (
-    RECORD_NAME,
-    ResultFolder,
-    ResultRecord,
-    check_output_folder,
-    name_key,
-)
+from sam2_block.cli.result_folder import ResultFolder, check_output_folder
+from sam2_block.cli.result_record import RECORD_NAME, ResultRecord, name_key
 from sam2_block.errors import InputError
 
 
@@ -135,6 +130,16 @@ def test_a_full_disk_leaves_no_half_file(
     monkeypatch.undo()
     assert sorted(path.name for path in tmp_path.iterdir()) == [RECORD_NAME, "x.png"]
     assert write(tmp_path, "x") == ["x.png"]  # still known as a result
+
+
+def test_a_record_does_not_grow_for_ever(tmp_path: Path) -> None:
+    """Detections have new ids, and thus other files, in every run."""
+    for run in range(120):
+        assert write(tmp_path, "X", "y", content=b"%d" % run) == ["X.png", "y.png"]
+    assert len((tmp_path / RECORD_NAME).read_text().splitlines()) < 250
+    (tmp_path / "X.png").write_bytes(b"118")  # as before a rename that never was
+    (tmp_path / "y.png").write_bytes(b"somebody's")
+    assert write(tmp_path, "X", "y") == ["X.png", "y-2.png"]
 
 
 def test_a_record_that_is_damaged(tmp_path: Path) -> None:
