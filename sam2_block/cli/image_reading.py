@@ -84,6 +84,8 @@ def decode_image(content: bytes) -> ReadImage:
     if not content:
         raise ImageError("is an empty file.")
     header = _read_header(content)
+    if header.format in ("JPEG", "MPO") and _ends_early(content):
+        raise ImageError("is damaged or incomplete (the file ends before its image).")
     # OpenCV multiplies the colors of an 8-bit TIFF by their alpha, and reads GIF since 4.11 only.
     by_pillow = header.format == "GIF" or (
         header.format == "TIFF" and header.mode in _MODES_WITH_ALPHA
@@ -111,6 +113,20 @@ def _read_header(content: bytes) -> _Header:
         raise ImageError(f"has more than {limit:,} pixels; resize it first.") from error
     except Exception:  # a damaged file can fail anywhere in a parser; decoding gives the reason
         return _Header()
+
+
+def _ends_early(content: bytes) -> bool:
+    """Whether a JPEG has no end-of-image marker after its first scan.
+
+    OpenCV 4.8 fills the missing part with grey. Bytes behind the marker may be anything: phones put
+    videos there.
+    """
+    position = 2
+    while content[position : position + 1] == b"\xff":
+        if content[position + 1 : position + 2] == b"\xda":
+            return content.find(b"\xff\xd9", position) < 0
+        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
+    return False  # not laid out as this reads it: the decoder decides
 
 
 def _orientation(image: PIL.Image.Image) -> int:

@@ -270,6 +270,14 @@ def test_a_file_that_is_cut_off(file_format: str, share: float) -> None:
         decode_image(content[: int(len(content) * share)])
 
 
+def test_what_lies_behind_a_jpeg_is_nobodys_concern() -> None:
+    """A phone's video, with whatever markers."""
+    content = encoded(RGB, "JPEG", quality=95, exif=b"Exif\0\0" + b"\xff\xda\xff\xd9" * 9)
+    assert_close(decode_image(content + b"\xff\xda video").pixels, BGR)
+    with pytest.raises(ImageError, match="the file ends before its image"):
+        decode_image(content[:-2])
+
+
 def test_the_suffix_does_not_matter(tmp_path: Path) -> None:
     for name in ("photo.PNG", "photo", "photo.txt"):
         (tmp_path / name).write_bytes(encoded(RGB, "JPEG", quality=95))
