@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Measure the working memory of segmenting many boxes on a large image.
+"""Measure the working memory of segmenting many objects on a large image.
 
     tools/measure_memory.py --boxes 200 --width 4000 --height 3000
+    tools/measure_memory.py --boxes 0 --objects 37 --points 1000
 
 Prints, in MiB by the kernel's own count of resident memory (`/proc/self/status`, so Linux only):
 the peak above what the loaded model takes, while the model runs (`model_peak`) and over the whole
@@ -26,7 +27,8 @@ import supervision as sv
 
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.local.model_registry import MODELS
-from sam2_block.prompts import prompts_from_boxes
+from sam2_block.prompt_limits import PromptLimits
+from sam2_block.prompts import prompts_from_boxes, prompts_from_points
 from sam2_block.segmenter import SegmentOptions, segment_image
 from sam2_block.settings import DEFAULT_DENSE_MASK_BYTES, Settings
 from sam2_block.versions import META_RELEASES
@@ -45,13 +47,24 @@ torch.save(weights, pathlib.Path(folder) / META_RELEASES[version].checkpoint_fil
 
 
 def measure(
-    boxes: int, width: int, height: int, version: str, dense_bytes: int
+    boxes: int,
+    objects: int,
+    points: int,
+    width: int,
+    height: int,
+    version: str,
+    dense_bytes: int,
 ) -> dict[str, float]:
-    """Segment random boxes on a random image and return the figures, in MiB."""
+    """Segment random boxes, and objects of random points, on a random image.
+
+    Returns:
+        The figures, in MiB.
+    """
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
     size = np.array([width, height])
     corners = rng.uniform(0, 0.9, (boxes, 2)) * size
+    clicks = (rng.uniform(0, 0.99, (objects, points, 2)) * size).tolist()
     xyxy = np.hstack([corners, corners + 0.08 * size]).astype(np.float32)
     detections = sv.Detections(xyxy=xyxy)
     with tempfile.TemporaryDirectory() as folder:
@@ -63,12 +76,15 @@ def measure(
     ctypes.CDLL(None).malloc_trim(0)
     before = _resident("VmRSS")
     _restart_peak()
-    prompts = [p for p in prompts_from_boxes(detections.xyxy, (height, width), "error") if p]
+    image_hw = (height, width)
+    prompts = [p for p in prompts_from_boxes(detections.xyxy, image_hw, "error") if p]
+    prompts += prompts_from_points(clicks, image_hw)
     answers = backend.predict(image, prompts, version=version, multimask_output=True)
     model_peak = _resident("VmHWM") - before  # encoding and decoding: no mask is made yet
     del answers
     _restart_peak()
-    segmented = segment_image(backend, image, detections, None, options, dense_bytes)
+    limits = PromptLimits(boxes + objects * points, points)
+    segmented = segment_image(backend, image, detections, clicks, options, dense_bytes, limits)
     peak = _resident("VmHWM") - before
     masks = _bytes_of(segmented.mask)
     return {
@@ -105,6 +121,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--boxes", type=int, default=200)
+    parser.add_argument("--objects", type=int, default=0, help="objects given by points")
+    parser.add_argument("--points", type=int, default=1, help="points of each such object")
     parser.add_argument("--width", type=int, default=4000)
     parser.add_argument("--height", type=int, default=3000)
     parser.add_argument("--version", default="hiera_tiny", choices=sorted(META_RELEASES))
@@ -115,7 +133,15 @@ def main() -> None:
         help="as SAM2_BLOCK_DENSE_MASK_BYTES",
     )
     args = parser.parse_args()
-    figures = measure(args.boxes, args.width, args.height, args.version, args.dense_mask_bytes)
+    figures = measure(
+        args.boxes,
+        args.objects,
+        args.points,
+        args.width,
+        args.height,
+        args.version,
+        args.dense_mask_bytes,
+    )
     print(json.dumps({name: round(value, 2) for name, value in figures.items()}))
 
 

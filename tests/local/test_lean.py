@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sam2_block.backends.local.checkpoints import fetch_checkpoint
-from sam2_block.backends.local.lean import linear
+from sam2_block.backends.local.lean import linear, transformer
 from sam2_block.backends.local.lean.decoder import Decoder
 from sam2_block.backends.local.lean.neck import Features, Neck
 from sam2_block.backends.local.lean.trunk import Trunk
@@ -68,6 +68,28 @@ def compare(model: Any, labels: torch.Tensor, multimask: bool) -> None:
 @pytest.mark.parametrize("version", ["demo", "hiera_tiny", "sam2.1_hiera_tiny"])
 def test_logits_and_scores_are_metas(version: str, labels: torch.Tensor, multimask: bool) -> None:
     compare(model_of(version), labels, multimask)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "size"), [(1, 6), (2, 6), (64, 6), (65, 5), (100, 3), (200, 1), (10**6, 1)]
+)
+def test_prompts_of_many_tokens_are_decoded_in_small_batches(tokens: int, size: int) -> None:
+    assert Decoder(model_of("hiera_tiny")).batch_size(tokens) == size
+
+
+@torch.inference_mode()
+def test_many_tokens_sweep_over_fewer_pixels_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on many cores, where the logits of all pixels would stand in memory at once."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    to, largest = transformer._Answers.to, []
+
+    def watched(answers: Any, row: int, pixels: torch.Tensor, placed: torch.Tensor) -> Any:
+        largest.append(answers.keys.shape[1] * len(pixels))
+        return to(answers, row, pixels, placed)
+
+    monkeypatch.setattr(transformer._Answers, "to", watched)
+    compare(model_of("demo"), torch.tensor([[1, 0] * 400]), multimask=True)
+    assert max(largest) <= transformer._LOGITS
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.7, 2.0], ids=["stable", "some", "unstable"])

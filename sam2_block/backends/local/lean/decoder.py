@@ -17,8 +17,13 @@ from sam2_block.backends.local.lean.transformer import Transformer
 from sam2_block.backends.local.lean.upscaling import Upscaling, in_image_order
 
 # Bytes that the pixels of the prompts decoded together may take. A few prompts fill the caches, and
-# more of them only wait for memory.
+# more of them only wait for memory. Their tokens may take as much.
 _PIXELS_BYTES = 24 * 1024**2
+_TOKENS_BYTES = 24 * 1024**2
+
+# A token has a row of every channel for each head in three matrices of the attention of pixels to
+# tokens, in one of tokens to pixels, and in what these are computed from.
+_ROWS_A_HEAD = 8
 
 
 class Decoder:
@@ -26,9 +31,6 @@ class Decoder:
 
     Args:
         model: A `SAM2Base`.
-
-    Attributes:
-        most_prompts: How many prompts are best decoded together.
     """
 
     def __init__(self, model: Any) -> None:
@@ -39,7 +41,17 @@ class Decoder:
             positions = model.sam_prompt_encoder.get_dense_pe()[0].flatten(1).t().contiguous()
         self._transformer = Transformer(self._decoder.transformer, positions)
         self._upscaling = Upscaling(self._decoder.output_upscaling)
-        self.most_prompts: int = max(1, _PIXELS_BYTES // positions.nbytes)
+        self._pixels_bytes = positions.nbytes
+        heads = self._decoder.transformer.layers[0].cross_attn_image_to_token.num_heads
+        self._token_bytes = heads * _ROWS_A_HEAD * positions[0].nbytes
+
+    def batch_size(self, tokens: int) -> int:
+        """Return how many prompts of so many tokens are decoded together.
+
+        One prompt alone takes memory in proportion to its tokens: `max_points` bounds that.
+        """
+        by_tokens = _TOKENS_BYTES // (max(1, tokens) * self._token_bytes)
+        return max(1, min(_PIXELS_BYTES // self._pixels_bytes, by_tokens))
 
     def image_side(self, features: Features) -> ImageSide:
         """Compute what every prompt on an image shares."""

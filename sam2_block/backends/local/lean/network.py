@@ -41,7 +41,7 @@ class LeanNetwork:
 
     def batch_size(self, tokens: int) -> int:
         """Return how many prompts are decoded together; see `Network.batch_size`."""
-        return self._decoder.most_prompts
+        return self._decoder.batch_size(tokens)
 
     def decode(
         self, embedding: ImageSide, tokens: tuple[Tensor, Tensor], multimask_output: bool
