@@ -7,6 +7,7 @@ corner of the upper left pixel.
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -218,5 +219,14 @@ def _is_point_list(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    """Return a value as text of at most 80 characters, at a cost that its size does not raise."""
+    try:
+        text = _REPR.repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        text = f"a whole number of {value.bit_length()} bits" if isinstance(value, int) else "?"
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+_REPR = reprlib.Repr()
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = 8
+_REPR.maxstring = _REPR.maxother = 200

@@ -17,6 +17,7 @@ from sam2_block.errors import OptionError, PromptError
 from sam2_block.images import Image, as_image
 from sam2_block.mask_arrays import MaskArray
 from sam2_block.masks import EMPTY_MASK
+from sam2_block.prompt_limits import PromptLimits
 from sam2_block.prompts import (
     InvalidBoxes,
     Prompt,
@@ -27,6 +28,7 @@ from sam2_block.settings import DEFAULT_DENSE_MASK_BYTES, MaskForm, Settings
 from sam2_block.versions import DEFAULT, check_remote_version, check_version
 
 ConfidenceSource = Literal["detector", "sam"]
+DEFAULT_LIMITS = PromptLimits()
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class Segmenter:
         self.backend = backend or choose_backend(settings, "local")
         self._dense_mask_bytes = settings.dense_mask_bytes
         self._masks: MaskForm = settings.masks
+        self._limits = PromptLimits.of(settings)
 
     @classmethod
     def remote(
@@ -192,6 +195,7 @@ class Segmenter:
             options,
             self._dense_mask_bytes,
             self._masks,
+            self._limits,
         )
 
 
@@ -203,6 +207,7 @@ def segment_image(
     options: SegmentOptions,
     dense_mask_bytes: int = DEFAULT_DENSE_MASK_BYTES,
     masks: MaskForm = "auto",
+    limits: PromptLimits = DEFAULT_LIMITS,
 ) -> sv.Detections:
     """Segment the objects in boxes and at points of one image.
 
@@ -217,6 +222,7 @@ def segment_image(
         options: How to segment.
         dense_mask_bytes: Most bytes that `mask` may take as a dense array under `auto`.
         masks: Form of `mask`; see `Segmenter`.
+        limits: How many boxes and points are taken.
 
     Returns:
         Detections with `mask` (`(N, H, W)`, a bool array or `CompactMasks`, which read like one),
@@ -233,6 +239,7 @@ def segment_image(
         raise PromptError(f"boxes: expected sv.Detections; got {type(detections).__name__}.")
     image_hw = (image.shape[0], image.shape[1])
     kept_boxes = rows_of_classes(detections, options.class_filter)
+    limits.check(len(kept_boxes), points)
     by_box = prompts_from_boxes(detections.xyxy, image_hw, options.invalid_boxes, kept_boxes)
     by_points = prompts_from_points(points, image_hw)
     prompts = [*by_box, *by_points]

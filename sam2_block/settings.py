@@ -16,6 +16,9 @@ MaskForm = Literal["auto", "dense", "compact"]
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DEFAULT_CACHE_BYTES = 512 * 1024**2
 DEFAULT_DENSE_MASK_BYTES = 1024**3
+# More than people and detectors give, and still minutes of work at the most.
+DEFAULT_MAX_PROMPTS = 10_000
+DEFAULT_MAX_POINTS = 500
 HOSTED_URL = "https://serverless.roboflow.com"
 
 
@@ -49,6 +52,11 @@ class Settings:
         dense_mask_bytes: Most bytes that the masks of one image may take as a dense array under
             `auto`; where they would take more, they are held as `sv.CompactMask`.
 
+    What a request may bring, wherever SAM 2 runs:
+
+        max_prompts: Most boxes and points for one image, counted as one number.
+        max_points: Most points of one object.
+
     SAM 2 on a server:
 
         api_url: The operator's server. Unset, it is Roboflow's hosted API, or, where the engine's
@@ -76,6 +84,9 @@ class Settings:
 
     masks: MaskForm = _setting("auto", values.one_of(*get_args(MaskForm)))
     dense_mask_bytes: int = _setting(DEFAULT_DENSE_MASK_BYTES, values.whole_number("bytes", 0))
+
+    max_prompts: int = _setting(DEFAULT_MAX_PROMPTS, values.whole_number("prompts", 1))
+    max_points: int = _setting(DEFAULT_MAX_POINTS, values.whole_number("points", 1))
 
     api_url: str = _setting(HOSTED_URL, values.url)
     api_key: str | None = _setting(None, values.secret, also="ROBOFLOW_API_KEY", shown=False)
@@ -156,7 +167,9 @@ class Settings:
 SETTING_NAMES = tuple(setting.name for setting in fields(Settings))
 
 _LOCAL = ("device", "precision", "cache_bytes", "checkpoint_dir")
-_ELSEWHERE = (*_LOCAL, "masks", "dense_mask_bytes", "api_url", "api_key", "allowed_api_urls")
+_RESULTS = ("masks", "dense_mask_bytes")
+_PROMPTS = ("max_prompts", "max_points")
+_ELSEWHERE = (*_LOCAL, *_RESULTS, *_PROMPTS, "api_url", "api_key", "allowed_api_urls")
 _REMOTE = tuple(name for name in SETTING_NAMES if name not in _ELSEWHERE)
 
 

@@ -233,3 +233,20 @@ def test_fault_of_the_operator_is_no_fault_of_the_caller() -> None:
     assert caught.value.block_id == "sam"
     assert caught.value.block_type == "sam2_block/segment@v1"
     assert caught.value.inner_error is missing
+
+
+@pytest.mark.parametrize("mode", ["local", "remote"])
+def test_more_prompts_than_the_operator_permits(mode: str) -> None:
+    """Before a model is loaded or a server asked: neither is there."""
+    definition = workflow(
+        segment(points="$inputs.points", version="hiera_tiny", execution_mode=mode),
+        inputs=[batch_input("points", "list_of_values")],
+    )
+    settings = {"max_prompts": 5, "max_points": 3}
+    for points, says in (
+        ([[POINT[0]]] * 6, "image 1: more than 5 boxes and points for one image, which is the"),
+        ([POINT[0]] * 4, "image 1: points: object 0: 4 points; the limit is 3 for one object ("),
+    ):
+        with pytest.raises(RuntimeInputError) as caught:
+            run(definition, None, [PHOTO, PHOTO], points=[[], points], settings=settings)
+        assert str(caught.value).startswith(says)

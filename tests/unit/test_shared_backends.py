@@ -19,6 +19,8 @@ LOCAL: dict[str, Any] = {
 }
 OF_THE_ANSWER: dict[str, Any] = {"masks": "dense", "dense_mask_bytes": 0}
 OF_THE_REQUEST: dict[str, Any] = {
+    "max_prompts": 1,
+    "max_points": 1,
     "api_url": "http://a",
     "api_key": "k3y",
     "allowed_api_urls": ("http://b",),

@@ -25,6 +25,7 @@ from sam2_block.blocks.representation import (
 from sam2_block.blocks.segment.v1_manifest import SegmentManifestV1
 from sam2_block.concurrent_map import map_concurrently
 from sam2_block.detections import SAM2_SCORE
+from sam2_block.prompt_limits import PromptLimits
 from sam2_block.prompts import InvalidBoxes
 from sam2_block.segmenter import ConfidenceSource, SegmentOptions, segment_image
 
@@ -66,13 +67,21 @@ class SegmentBlockV1(Sam2Block):
             backend = self._backend(execution_mode, api_url, api_key)
         dense_bytes = self._settings.dense_mask_bytes
         form = mask_form(self._settings.masks)
+        limits = PromptLimits.of(self._settings)
 
         def segment(item: _Item) -> dict[str, Any]:
             (index, image), boxes_of_image, points_of_image = item
             with errors_are_the_callers(index):
                 prompts = in_pixels_of(image, prompt_detections(boxes_of_image))
                 rows = segment_image(
-                    backend, image.numpy_image, prompts, points_of_image, options, dense_bytes, form
+                    backend,
+                    image.numpy_image,
+                    prompts,
+                    points_of_image,
+                    options,
+                    dense_bytes,
+                    form,
+                    limits,
                 )
             return {
                 "predictions": complete_detections(rows, image),
