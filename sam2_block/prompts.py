@@ -7,7 +7,6 @@ corner of the upper left pixel.
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam2_block.errors import PromptError
+from sam2_block.short_repr import short_repr
 
 InvalidBoxes = Literal["empty", "error"]
 
@@ -136,14 +136,12 @@ def parse_point_objects(value: Any) -> list[list[LabeledPoint]]:
     Raises:
         PromptError: A point or a list is malformed; the message names it by its index.
     """
-    value = _as_list(value, depth=3)
-    if value is None or value == []:
+    value = None if value is None else _as_list(points_as_list(value), depth=3)
+    if not value:
         return []
-    if not isinstance(value, list):
-        raise PromptError(f"points: expected a list; got {_shown(value)}.")
     if not any(isinstance(item, (dict, list)) for item in value):
         raise PromptError(
-            f"points: expected a list of points; got {_shown(value)}. One point is a list in the"
+            f"points: expected a list of points; got {short_repr(value)}. One point is a list in the"
             " list: [[x, y]]."
         )
     if not any(_is_point_list(item) for item in value):
@@ -153,7 +151,7 @@ def parse_point_objects(value: Any) -> list[list[LabeledPoint]]:
         if not _is_point_list(points):
             raise PromptError(
                 f"points: object {object_index}: expected a list of points, as its neighbours are;"
-                f" got {_shown(points)}. Give one flat list for one object, or one list an object."
+                f" got {short_repr(points)}. Give one flat list for one object, or one list an object."
             )
         if len(points) == 0:
             raise PromptError(f"points: object {object_index}: expected at least one point.")
@@ -163,25 +161,45 @@ def parse_point_objects(value: Any) -> list[list[LabeledPoint]]:
     return objects
 
 
+def points_as_list(value: Any) -> list[Any]:
+    """Return the outer list of points, or of lists of points; what is in it is not looked at.
+
+    Raises:
+        PromptError: It is no list, tuple or array.
+    """
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, (list, tuple)):
+        raise PromptError(
+            "points: expected a list of points, such as"
+            ' [{"x": 30, "y": 20, "positive": true}], or a list of such lists; got'
+            f" {short_repr(value)}. One point is a list of one, and JSON text has to be parsed."
+        )
+    return list(value)
+
+
 def _parse_point(value: Any, place: str) -> LabeledPoint:
     if isinstance(value, dict):
         missing = {"x", "y"} - set(value)
         unknown = set(value) - {"x", "y", "positive"}
         if missing or unknown:
-            raise PromptError(f"{place}: expected x, y and positive; got {_shown(value)}.")
+            hint = " For `label` write `positive`: true for 1, false for 0." * ("label" in unknown)
+            raise PromptError(
+                f"{place}: expected x, y and positive, and nothing more; got {short_repr(value)}.{hint}"
+            )
         x, y, positive = value["x"], value["y"], value.get("positive", True)
     elif isinstance(value, list) and len(value) in (2, 3):
         x, y = value[0], value[1]
         positive = value[2] if len(value) == 3 else True
     else:
         raise PromptError(
-            f"{place}: expected {{x, y, positive}} or (x, y[, positive]); got {_shown(value)}."
+            f"{place}: expected {{x, y, positive}} or (x, y[, positive]); got {short_repr(value)}."
         )
     if not (
         isinstance(positive, (bool, np.bool_)) or (_is_number(positive) and positive in (0, 1))
     ):
         raise PromptError(
-            f"{place}: expected positive to be true or false; got {_shown(positive)}."
+            f"{place}: expected positive to be true or false; got {short_repr(positive)}."
         )
     return LabeledPoint(_coordinate(x, "x", place), _coordinate(y, "y", place), bool(positive))
 
@@ -192,7 +210,9 @@ def _coordinate(value: Any, name: str, place: str) -> float:
     except OverflowError:  # a whole number beyond what a float can hold
         coordinate = math.inf
     if not math.isfinite(coordinate):
-        raise PromptError(f"{place}: expected {name} to be a finite number; got {_shown(value)}.")
+        raise PromptError(
+            f"{place}: expected {name} to be a finite number; got {short_repr(value)}."
+        )
     return coordinate
 
 
@@ -216,17 +236,3 @@ def _is_number(value: Any) -> bool:
 def _is_point_list(value: Any) -> bool:
     """Tell a list of points from a point: a point holds numbers, a list holds points."""
     return isinstance(value, list) and (value == [] or isinstance(value[0], (dict, list)))
-
-
-def _shown(value: Any) -> str:
-    """Return a value as text of at most 80 characters, at a cost that its size does not raise."""
-    try:
-        text = _REPR.repr(value)
-    except ValueError:  # a whole number of more digits than Python writes
-        text = f"a whole number of {value.bit_length()} bits" if isinstance(value, int) else "?"
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-_REPR = reprlib.Repr()
-_REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = 8
-_REPR.maxstring = _REPR.maxother = 200

@@ -17,6 +17,11 @@ from sam2_block.errors import OptionError, PromptError
 from sam2_block.images import Image, as_image
 from sam2_block.mask_arrays import MaskArray
 from sam2_block.masks import EMPTY_MASK
+from sam2_block.option_checks import (
+    check_class_filter,
+    check_multimask_output,
+    check_threshold,
+)
 from sam2_block.prompt_limits import PromptLimits
 from sam2_block.prompts import (
     InvalidBoxes,
@@ -25,6 +30,7 @@ from sam2_block.prompts import (
     prompts_from_points,
 )
 from sam2_block.settings import DEFAULT_DENSE_MASK_BYTES, MaskForm, Settings
+from sam2_block.short_repr import short_repr
 from sam2_block.versions import DEFAULT, check_remote_version, check_version
 
 ConfidenceSource = Literal["detector", "sam"]
@@ -57,23 +63,10 @@ class SegmentOptions:
 
     def __post_init__(self) -> None:
         check_version(self.version)
-        if isinstance(self.threshold, bool) or not isinstance(
-            self.threshold, (int, float, np.number)
-        ):
-            raise OptionError(f"threshold: expected a number from 0 to 1; got {self.threshold!r}.")
-        if not 0 <= self.threshold <= 1:
-            raise OptionError(f"threshold: expected 0 to 1; got {self.threshold}.")
-        if self.multimask_output not in (True, False):
-            raise OptionError(
-                f"multimask_output: expected true or false; got {self.multimask_output!r}."
-            )
-        if self.class_filter is not None and not (
-            isinstance(self.class_filter, (list, tuple, set, frozenset))
-            and all(isinstance(name, str) for name in self.class_filter)
-        ):
-            raise OptionError(
-                f"class_filter: expected a list of class names; got {self.class_filter!r}."
-            )
+        check_threshold(self.threshold)
+        check_multimask_output(self.multimask_output)
+        if self.class_filter is not None:
+            check_class_filter(self.class_filter)
         for name, allowed in (
             ("confidence_source", get_args(ConfidenceSource)),
             ("invalid_boxes", get_args(InvalidBoxes)),
@@ -81,7 +74,7 @@ class SegmentOptions:
             if getattr(self, name) not in allowed:
                 raise OptionError(
                     f"{name}: expected {' or '.join(map(repr, allowed))};"
-                    f" got {getattr(self, name)!r}."
+                    f" got {short_repr(getattr(self, name))}."
                 )
 
 

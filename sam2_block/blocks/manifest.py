@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import AliasChoices, ConfigDict, Field, GetJsonSchemaHandler, Strict
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from roboflow_workflows.execution_engine.entities.types import (
@@ -30,6 +30,7 @@ from roboflow_workflows.prototypes.block import (
 
 from sam2_block.blocks.declarations import ENGINE_COMPATIBILITY, RESTRICTIONS
 from sam2_block.blocks.relevance import refuse_fields_without_effect, relevant_where
+from sam2_block.blocks.unknown_fields import refuse_unknown_fields
 from sam2_block.versions import DEFAULT, DEMO, VersionName, check_remote_version
 
 ExecutionMode = Literal["auto", "local", "remote"]
@@ -37,8 +38,9 @@ ExecutionMode = Literal["auto", "local", "remote"]
 Images = Selector(kind=[IMAGE_KIND])
 # In each union the literal form comes first: the engine shows the first part's error.
 Version = VersionName | Selector(kind=[STRING_KIND])
-ApiUrl = str | Selector(kind=[STRING_KIND, SECRET_KIND]) | None
-ApiKey = str | Selector(kind=[SECRET_KIND, STRING_KIND]) | None
+_Text = Annotated[str, Strict()]  # bytes are no text, as at run time
+ApiUrl = _Text | Selector(kind=[STRING_KIND, SECRET_KIND]) | None
+ApiKey = _Text | Selector(kind=[SECRET_KIND, STRING_KIND]) | None
 
 _REMOTE_ONLY = relevant_where("execution_mode", "auto", "remote")
 
@@ -145,7 +147,9 @@ def manifest_config(
                 "needsGPU": False,
                 "inference": True,
             },
+            "additionalProperties": False,  # `refuse_unknown_fields`
         },
+        extra="allow",  # until that has named them
         protected_namespaces=(),
         hide_input_in_errors=True,  # an API key may be in it
     )
@@ -166,6 +170,7 @@ class Sam2Manifest(WorkflowBlockManifest):
         Not a validator of pydantic's: the engine runs those again on every value that comes in at
         run time and hides what they say. `run` checks those values, and says it.
         """
+        refuse_unknown_fields(self)
         self.check_version_of_remote_step()
         refuse_fields_without_effect(self)
 

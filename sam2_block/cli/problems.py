@@ -70,7 +70,7 @@ def _wrong_value(validation_error: Any) -> str:
     """Say what is wrong with a value that came in; that it is no selector goes without saying."""
     details = validation_error.errors()
     as_value = [detail for detail in details if detail["loc"][-1:] != ("constrained-str",)]
-    return "; ".join(detail["msg"] for detail in as_value or details)
+    return "; ".join(detail["msg"].removeprefix("Value error, ") for detail in as_value or details)
 
 
 def _where(place: tuple[str | int, ...], definition: dict[str, Any]) -> str:

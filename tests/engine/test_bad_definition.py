@@ -33,12 +33,21 @@ POINT = [[5, 5]]
             " got [1, 2, True, 4].",
         ),
         ({"points": [[[1, 2]], []]}, None, "points: object 1: expected at least one point."),
-        ({"points": [{"x": 1}]}, None, "expected x, y and positive; got {'x': 1}."),
+        (
+            {"points": [{"x": 1}]},
+            None,
+            "expected x, y and positive, and nothing more; got {'x': 1}",
+        ),
         ({"points": [[1, "a"]]}, None, "expected y to be a finite number; got 'a'."),
         ({"points": [[1, "$inputs.y"]]}, None, "expected y to be a finite number; got '$inputs"),
-        ({"points": "abc"}, "points", "valid list"),
-        ({"points": POINT, "threshold": 1.5}, "threshold", "less than"),
-        ({"points": POINT, "threshold": -0.1}, "threshold", "greater than"),
+        ({"points": "abc"}, "points", "expected a list of points"),
+        ({"points": {"x": 5, "y": 5}}, "points", "One point is a list of one"),
+        ({"points": POINT, "threshold": 1.5}, "threshold", "expected 0 to 1; got 1.5."),
+        ({"points": POINT, "threshold": -0.1}, "threshold", "expected 0 to 1; got -0.1."),
+        # Pydantic would read these as numbers and truth values, and `run` would not.
+        ({"points": POINT, "threshold": True}, "threshold", "from 0 to 1; got True."),
+        ({"points": POINT, "threshold": "0.5"}, "threshold", "from 0 to 1; got '0.5'."),
+        ({"points": POINT, "multimask_output": "yes"}, "multimask_output", "true or false; got"),
         (
             {"points": POINT, "confidence_source": "both"},
             "confidence_source",
@@ -49,8 +58,8 @@ POINT = [[5, 5]]
         ({"points": POINT, "invalid_boxes": "$inputs.x"}, "invalid_boxes", "'empty' or 'error'"),
         ({"points": POINT, "version": "huge"}, "version", "'hiera_tiny'"),
         ({"points": POINT, "version": "/tmp/a.pt"}, "version", "'hiera_tiny'"),
-        ({"points": POINT, "class_filter": "coin"}, "class_filter", "valid list"),
-        ({"points": POINT, "class_filter": [3]}, "class_filter", "valid string"),
+        ({"points": POINT, "class_filter": "coin"}, "class_filter", "a list of class names; got"),
+        ({"points": POINT, "class_filter": [3]}, "class_filter", "of class names; got [3]"),
         # The author expects these to do something.
         (
             {"points": POINT, "class_filter": "$inputs.classes"},

@@ -109,15 +109,23 @@ def test_points_are_read(given: Any, objects: list[list[LabeledPoint]]) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ("points", "^points: expected a list; got 'points'"),
-        (7, "^points: expected a list; got 7"),
+        ("points", r"^points: expected a list of points, such as \[\{.*; got 'points'\. One"),
+        (7, r"^points: expected a list of points, such as .*; got 7\. "),
         # One point without its list: half the people write it so.
-        ({"x": 1, "y": 2}, r"^points: expected a list; got \{'x': 1, 'y': 2\}"),
+        ({"x": 1, "y": 2}, r"got \{'x': 1, 'y': 2\}\. One point is a list of one"),
+        ('[{"x": 1, "y": 2}]', r"JSON text has to be parsed\.$"),
         ([[1]], r"object 0, point 0: .* got \[1\]"),
         ([[1, 2, True, 4]], r"object 0, point 0: .* got \[1, 2, True, 4\]"),
         ([[1, 2], [3]], "object 0, point 1: "),
-        ([{"x": 1}], r"object 0, point 0: expected x, y and positive; got \{'x': 1\}"),
-        ([{"x": 1, "y": 2, "label": 0}], "expected x, y and positive; got .*'label': 0"),
+        (
+            [{"x": 1}],
+            r"object 0, point 0: expected x, y and positive, and nothing more; got \{'x': 1\}\.$",
+        ),
+        ([{"x": 1, "y": 2, "id": 7}], r"expected x, y and positive, and nothing more; got .*'id'"),
+        (
+            [{"x": 1, "y": 2, "label": 0}],
+            r"got .*'label': 0.*For `label` write `positive`: true for 1, false for 0\.$",
+        ),
         ([{"x": "1", "y": 2}], "point 0: expected x to be a finite number; got '1'"),
         ([[1, True]], "expected y to be a finite number; got True"),
         ([[1, None]], "expected y to be a finite number; got None"),
@@ -133,7 +141,7 @@ def test_points_are_read(given: Any, objects: list[list[LabeledPoint]]) -> None:
         ([[[1, 2]], [3, 4]], r"^points: object 1: expected a list of points, .* got \[3, 4\]"),
         ([[1, 2], [[3, 4]]], r"^points: object 0: expected a list of points, .* got \[1, 2\]"),
         ([[[1, 2], [3, "y"]]], "object 0, point 1: expected y to be a finite number"),
-        pytest.param("x" * 500, r"got 'x{76}\.\.\.\.$", id="a long value is cut"),
+        pytest.param("x" * 500, r"got 'x{76}\.\.\.\. ", id="a long value is cut"),
     ],
 )
 def test_malformed_points_are_named(given: Any, says: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from roboflow_workflows.execution_engine.entities.base import (
     OutputDefinition,
 )
@@ -38,7 +38,13 @@ from sam2_block.blocks.manifest import (
     version_field,
 )
 from sam2_block.blocks.relevance import relevant_with
-from sam2_block.prompts import InvalidBoxes, parse_point_objects
+from sam2_block.blocks.unknown_fields import refuse_unknown_fields
+from sam2_block.option_checks import (
+    check_class_filter,
+    check_multimask_output,
+    check_threshold,
+)
+from sam2_block.prompts import InvalidBoxes, parse_point_objects, points_as_list
 from sam2_block.segmenter import ConfidenceSource
 
 SHORT_DESCRIPTION = "Turn a detector's boxes, or points, into masks with SAM 2."
@@ -80,7 +86,8 @@ class SegmentManifestV1(Sam2Manifest):
         priority=9.4,
     )
 
-    # In each union the literal form comes first: the engine shows the first part's error.
+    # In each union the literal form comes first: the engine shows the first part's error. Its own
+    # check holds literals and the values of inputs to the rule of `SegmentOptions`.
     type: Literal["sam2_block/segment@v1"] = type_field("sam2_block/segment@v1")
     images: Images = images_field()
     boxes: Selector(kind=BOXES_KINDS) | None = Field(
@@ -90,7 +97,11 @@ class SegmentManifestV1(Sam2Manifest):
         examples=["$steps.object_detection_model.predictions"],
         json_schema_extra={"always_visible": True},
     )
-    points: list[Any] | Selector(kind=[LABELED_POINTS_KIND, LIST_OF_VALUES_KIND]) | None = Field(
+    points: (
+        Annotated[list[Any], BeforeValidator(points_as_list)]
+        | Selector(kind=[LABELED_POINTS_KIND, LIST_OF_VALUES_KIND])
+        | None
+    ) = Field(
         default=None,
         title="Points",
         description="Points in absolute pixels: one flat list for one object, or a list of lists,"
@@ -104,7 +115,7 @@ class SegmentManifestV1(Sam2Manifest):
         json_schema_extra={"always_visible": True},
     )
     version: Version = version_field()
-    threshold: Annotated[float, Field(ge=0, le=1)] | Selector(
+    threshold: Annotated[float, Field(ge=0, le=1), BeforeValidator(check_threshold)] | Selector(
         kind=[FLOAT_ZERO_TO_ONE_KIND, FLOAT_KIND]
     ) = Field(
         default=0.0,
@@ -113,14 +124,22 @@ class SegmentManifestV1(Sam2Manifest):
         " out.",
         examples=[0.3, "$inputs.threshold"],
     )
-    multimask_output: bool | Selector(kind=[BOOLEAN_KIND]) | None = Field(
+    multimask_output: (
+        Annotated[bool, BeforeValidator(check_multimask_output)]
+        | Selector(kind=[BOOLEAN_KIND])
+        | None
+    ) = Field(
         default=True,
         title="Multimask Output",
         description="Let SAM 2 propose three masks for each prompt and take the best of them."
         " Recommended for ambiguous prompts, such as a single point.",
         examples=[True, "$inputs.multimask_output"],
     )
-    class_filter: list[str] | Selector(kind=[LIST_OF_VALUES_KIND]) | None = Field(
+    class_filter: (
+        Annotated[list[str], BeforeValidator(check_class_filter)]
+        | Selector(kind=[LIST_OF_VALUES_KIND])
+        | None
+    ) = Field(
         default=None,
         title="Class Filter",
         description="Names of the classes to segment; boxes of other classes are dropped. Without"
@@ -163,6 +182,7 @@ class SegmentManifestV1(Sam2Manifest):
 
     def model_post_init(self, context: Any) -> None:
         """Refuse, at compile time, a step that asks for nothing, and malformed literal points."""
+        refuse_unknown_fields(self)
         if self.boxes is None and (self.points is None or self.points == []):
             raise ValueError(
                 "nothing to segment: connect `boxes` to the predictions of a detection model, for"
