@@ -1,4 +1,4 @@
-"""What the options of a step may be, the same for a literal as for a value that comes at run time."""
+"""What the options of a step may be, for a literal as for a value that comes at run time."""
 
 from __future__ import annotations
 

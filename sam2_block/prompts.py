@@ -141,8 +141,8 @@ def parse_point_objects(value: Any) -> list[list[LabeledPoint]]:
         return []
     if not any(isinstance(item, (dict, list)) for item in value):
         raise PromptError(
-            f"points: expected a list of points; got {short_repr(value)}. One point is a list in the"
-            " list: [[x, y]]."
+            f"points: expected a list of points; got {short_repr(value)}. One point is a list in"
+            " the list: [[x, y]]."
         )
     if not any(_is_point_list(item) for item in value):
         value = [value]
@@ -151,7 +151,8 @@ def parse_point_objects(value: Any) -> list[list[LabeledPoint]]:
         if not _is_point_list(points):
             raise PromptError(
                 f"points: object {object_index}: expected a list of points, as its neighbours are;"
-                f" got {short_repr(points)}. Give one flat list for one object, or one list an object."
+                f" got {short_repr(points)}. Give one flat list for one object, or one list an"
+                " object."
             )
         if len(points) == 0:
             raise PromptError(f"points: object {object_index}: expected at least one point.")
@@ -185,7 +186,8 @@ def _parse_point(value: Any, place: str) -> LabeledPoint:
         if missing or unknown:
             hint = " For `label` write `positive`: true for 1, false for 0." * ("label" in unknown)
             raise PromptError(
-                f"{place}: expected x, y and positive, and nothing more; got {short_repr(value)}.{hint}"
+                f"{place}: expected x, y and positive, and nothing more;"
+                f" got {short_repr(value)}.{hint}"
             )
         x, y, positive = value["x"], value["y"], value.get("positive", True)
     elif isinstance(value, list) and len(value) in (2, 3):

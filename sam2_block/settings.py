@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -10,6 +11,10 @@ from typing import Any, Literal, get_args
 
 from sam2_block import setting_values as values
 from sam2_block.errors import SettingsError
+from sam2_block.nearest_name import nearest_name
+from sam2_block.warn_once import warn_once
+
+logger = logging.getLogger(__name__)
 
 ENV_PREFIX = "SAM2_BLOCK_"
 MaskForm = Literal["auto", "dense", "compact"]
@@ -114,6 +119,7 @@ class Settings:
             SettingsError: A variable has a value that its setting cannot take.
         """
         environment = os.environ if environment is None else environment
+        _warn_of_unknown_variables(environment)
         texts: dict[str, Any] = {}
         for setting in fields(cls):
             own = environment.get(ENV_PREFIX + setting.name.upper(), "").strip()
@@ -171,6 +177,23 @@ _RESULTS = ("masks", "dense_mask_bytes")
 _PROMPTS = ("max_prompts", "max_points")
 _ELSEWHERE = (*_LOCAL, *_RESULTS, *_PROMPTS, "api_url", "api_key", "allowed_api_urls")
 _REMOTE = tuple(name for name in SETTING_NAMES if name not in _ELSEWHERE)
+
+
+def _warn_of_unknown_variables(environment: Mapping[str, str]) -> None:
+    """Warn of variables that no setting reads, by name: a value may be a key."""
+    names = [name.upper() for name in SETTING_NAMES]
+    known = {ENV_PREFIX + name for name in names}
+    for variable in sorted(set(environment) - known):
+        if not variable.upper().startswith(ENV_PREFIX):
+            continue
+        meant = nearest_name(variable[len(ENV_PREFIX) :], names)
+        warn_once(
+            logger,
+            ("unknown variable", variable),
+            "%s is not a setting and has no effect; %s",
+            variable[:80],
+            f"did you mean {ENV_PREFIX}{meant}?" if meant else "the README lists the settings.",
+        )
 
 
 def _server_of_the_engine(environment: Mapping[str, str]) -> str:

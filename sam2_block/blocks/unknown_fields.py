@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from sam2_block.nearest_name import did_you_mean
+from sam2_block.nearest_name import nearest_name
 
 
 def refuse_unknown_fields(step: BaseModel) -> None:
@@ -25,8 +27,9 @@ def refuse_unknown_fields(step: BaseModel) -> None:
         raise ValidationError.from_exception_data(type(step).__name__, errors, hide_input=True)
 
 
-def _unknown(name: str, known: dict[str, object]) -> PydanticCustomError:
-    hint = did_you_mean(name, known) or f"; expected one of {', '.join(known)}."
+def _unknown(name: str, known: Iterable[str]) -> PydanticCustomError:
+    meant = nearest_name(name, known)
+    hint = f"did you mean `{meant}`?" if meant else f"expected one of {', '.join(known)}."
     # Braces would be read as fields of the message's template.
     shown = name[:80].replace("{", "(").replace("}", ")")
-    return PydanticCustomError("unknown_field", f"there is no field `{shown}`{hint}")
+    return PydanticCustomError("unknown_field", f"there is no field `{shown}`; {hint}")

@@ -43,17 +43,17 @@ def refusal(step: dict[str, Any], output: str = "predictions") -> Any:
 def test_misspelt_field_of_segment(name: str, meant: str) -> None:
     error = refusal(segment(points=POINT, **{name: "k3y"}))
     assert (error.block_id, error.property_name) == ("sam", name)
-    assert error.property_details == f"there is no field `{name}`; did you mean {meant}?"
+    assert error.property_details == f"there is no field `{name}`; did you mean `{meant}`?"
 
 
 def test_prompts_under_a_misspelt_name_are_named_before_they_are_missed() -> None:
     error = refusal(segment(boxs="$steps.detector.predictions"))
-    assert error.property_details == "there is no field `boxs`; did you mean boxes?"
+    assert error.property_details == "there is no field `boxs`; did you mean `boxes`?"
 
 
 def test_misspelt_field_of_embed() -> None:
     step = {"type": "sam2_block/embed@v1", "name": "sam", "images": "$inputs.image", "verison": "x"}
-    assert refusal(step, "image").property_details.endswith("did you mean version?")
+    assert refusal(step, "image").property_details.endswith("did you mean `version`?")
 
 
 @pytest.mark.parametrize("name", ["qqq", "a{b}", "x" * 10_000, "__init__", ""])

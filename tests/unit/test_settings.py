@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from sam2_block.errors import SettingsError
 from sam2_block.settings import DEFAULT_CACHE_BYTES, HOSTED_URL, SETTING_NAMES, Settings
+from sam2_block.warn_once import forget_warnings
 
 ON = ("true", "1", "yes", "on")
 
@@ -257,3 +259,55 @@ def test_key_is_in_no_repr() -> None:
 )
 def test_override_takes_values_of_python(name: str, value: Any, read: Any) -> None:
     assert getattr(Settings().override(**{name: value}), name) == read
+
+
+# --- variables that no setting reads ---
+
+
+@pytest.fixture
+def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[dict[str, str]], list[str]]:
+    """Return what is logged where settings are read from an environment."""
+
+    def read(environment: dict[str, str]) -> list[str]:
+        caplog.clear()
+        Settings.from_environment(environment)
+        return caplog.messages
+
+    forget_warnings()
+    return read
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("SAM2_BLOCK_DEVCIE", "; did you mean SAM2_BLOCK_DEVICE?"),
+        ("SAM2_BLOCK_CACHEBYTES", "; did you mean SAM2_BLOCK_CACHE_BYTES?"),
+        ("SAM2_BLOCK_READTIMEOUT", "; did you mean SAM2_BLOCK_READ_TIMEOUT_S?"),
+        ("SAM2_BLOCK_APIKEY", "; did you mean SAM2_BLOCK_API_KEY?"),
+        ("SAM2_BLOCK_MAX_PROMPT", "; did you mean SAM2_BLOCK_MAX_PROMPTS?"),
+        ("sam2_block_device", "; did you mean SAM2_BLOCK_DEVICE?"),
+        ("SAM2_BLOCK_QQQ", "; the README lists the settings."),
+        ("SAM2_BLOCK_", "; the README lists the settings."),
+    ],
+)
+def test_unknown_variable_is_named_and_its_value_is_not(
+    variable: str, hint: str, warnings: Callable[[dict[str, str]], list[str]]
+) -> None:
+    (message,) = warnings({variable: "k3y-of-the-operator", "SAM2_BLOCK_DEVICE": "cpu"})
+    assert message.startswith(f"{variable} is not a setting and has no effect{hint}")
+    assert "k3y" not in message
+
+
+def test_unknown_variable_is_warned_of_once(
+    warnings: Callable[[dict[str, str]], list[str]],
+) -> None:
+    assert len(warnings({"SAM2_BLOCK_A": "1", "SAM2_BLOCK_B": "2"})) == 2
+    assert warnings({"SAM2_BLOCK_A": "1", "SAM2_BLOCK_B": "2"}) == []
+    assert len(warnings({"SAM2_BLOCK_A": "1", "SAM2_BLOCK_C": "2"})) == 1
+
+
+def test_no_setting_and_no_other_variable_is_warned_of(
+    warnings: Callable[[dict[str, str]], list[str]],
+) -> None:
+    own = {f"SAM2_BLOCK_{name.upper()}": "" for name in SETTING_NAMES}
+    assert warnings({**own, "SAM2_DEVICE": "x", "ROBOFLOW_API_KEY": "x", "PATH": "x"}) == []

@@ -41,9 +41,9 @@ class Decoder:
             positions = model.sam_prompt_encoder.get_dense_pe()[0].flatten(1).t().contiguous()
         self._transformer = Transformer(self._decoder.transformer, positions)
         self._upscaling = Upscaling(self._decoder.output_upscaling)
-        self._pixels_bytes = positions.nbytes
-        heads = self._decoder.transformer.layers[0].cross_attn_image_to_token.num_heads
-        self._token_bytes = heads * _ROWS_A_HEAD * positions[0].nbytes
+        self._pixels_bytes: int = positions.nbytes
+        heads = int(self._decoder.transformer.layers[0].cross_attn_image_to_token.num_heads)
+        self._token_bytes: int = heads * _ROWS_A_HEAD * positions[0].nbytes
 
     def batch_size(self, tokens: int) -> int:
         """Return how many prompts of so many tokens are decoded together.
