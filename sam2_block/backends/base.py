@@ -49,7 +49,11 @@ class ReadyPrediction:
 
 
 class Backend(Protocol):
-    """Runs SAM 2. Calls are stateless and may come from any number of threads at once."""
+    """Runs SAM 2. Calls are stateless and may come from any number of threads at once.
+
+    One that keeps a limited number of embeddings has an attribute `embedding_capacity` as well:
+    that number, or None where it is not known yet. `embed` is called for no more images of a batch.
+    """
 
     @property
     def concurrent_images(self) -> int:

@@ -11,6 +11,7 @@ import torch
 from sam2_block.backends.local.embedding_cache import EmbeddingCache
 from sam2_block.backends.local.meta_network import MetaEmbedding
 from sam2_block.images import content_key
+from sam2_block.warn_once import forget_warnings
 
 PATIENCE_S = 30.0
 
@@ -202,3 +203,54 @@ def test_other_pixels_other_key(
     coins: np.ndarray, other: Callable[[np.ndarray], np.ndarray]
 ) -> None:
     assert content_key(coins) != content_key(other(coins))
+
+
+# --- images that come round again ---
+
+
+def test_an_image_encoded_again_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    forget_warnings()
+    encoder = Encoder(EmbeddingCache(30))
+    for key in [*"abcd", *"abcd", *"abcd"]:  # as two steps that go over all images
+        encoder.get(key)
+    (message,) = caplog.messages
+    assert message == (
+        "an image was encoded again, as its embedding had left the cache of 30 bytes; where steps"
+        " go over more than 3 images, raise SAM2_BLOCK_CACHE_BYTES"
+    )
+
+
+@pytest.mark.parametrize(
+    ("max_bytes", "keys"),
+    [
+        pytest.param(30, [str(frame) for frame in range(500)], id="a stream of new frames"),
+        pytest.param(30, list("abcabcabc"), id="as many images as there is room for"),
+        pytest.param(0, list("aa"), id="no cache: that is what the operator wants"),
+    ],
+)
+def test_nothing_is_warned_of(
+    max_bytes: int, keys: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    forget_warnings()
+    encoder = Encoder(EmbeddingCache(max_bytes))
+    for key in keys:
+        encoder.get(key)
+    assert caplog.messages == []
+
+
+def test_what_is_remembered_of_embeddings_that_left_is_bounded() -> None:
+    encoder = Encoder(EmbeddingCache(10))
+    for frame in range(3000):
+        encoder.get(str(frame))
+    assert len(encoder.cache._evicted) == 1000
+
+
+def test_capacity_is_known_with_the_first_embedding() -> None:
+    encoder = Encoder(EmbeddingCache(100))
+    assert encoder.cache.capacity is None
+    encoder.get("a")
+    assert encoder.cache.capacity == 10
+    encoder.get("larger", nbytes=30)
+    assert encoder.cache.capacity == 3
+    encoder.get("larger than all", nbytes=200)
+    assert encoder.cache.capacity == 0

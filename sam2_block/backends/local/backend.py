@@ -31,6 +31,11 @@ class LocalBackend:
         self.settings = settings
         self.embeddings = EmbeddingCache(settings.cache_bytes)
 
+    @property
+    def embedding_capacity(self) -> int | None:
+        """How many embeddings are kept at once; None before the first is made."""
+        return self.embeddings.capacity
+
     def predict(
         self, image: Image, prompts: Sequence[Prompt], *, version: str, multimask_output: bool
     ) -> list[LowResMask]:

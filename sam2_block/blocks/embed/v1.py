@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from roboflow_workflows.execution_engine.entities.base import (
     Batch,
     WorkflowImageData,
@@ -11,6 +13,7 @@ from roboflow_workflows.prototypes.block import (
     WorkflowBlockManifest,
 )
 
+from sam2_block.backends.base import Backend
 from sam2_block.blocks.base import Sam2Block
 from sam2_block.blocks.declarations import errors_are_the_callers
 from sam2_block.blocks.embed.v1_manifest import EmbedManifestV1
@@ -18,6 +21,9 @@ from sam2_block.blocks.manifest import ExecutionMode
 from sam2_block.concurrent_map import map_concurrently
 from sam2_block.images import as_image
 from sam2_block.versions import check_version
+from sam2_block.warn_once import warn_once
+
+logger = logging.getLogger(__name__)
 
 
 class EmbedBlockV1(Sam2Block):
@@ -41,10 +47,39 @@ class EmbedBlockV1(Sam2Block):
             check_version(version)
             backend = self._backend(execution_mode, api_url, api_key)
 
-        def embed(item: tuple[tuple[int, ...], WorkflowImageData]) -> dict[str, WorkflowImageData]:
-            index, image = item
+        def embed(item: _Item) -> dict[str, WorkflowImageData]:
+            number, (index, image) = item
             with errors_are_the_callers(index):
-                backend.embed(as_image(image.numpy_image), version=version)
+                pixels = as_image(image.numpy_image)
+                if _is_kept(backend, number, len(images)):
+                    backend.embed(pixels, version=version)
             return {"image": image}
 
-        return map_concurrently(embed, list(images.iter_with_indices()), backend.concurrent_images)
+        items = list(enumerate(images.iter_with_indices()))
+        return map_concurrently(embed, items, backend.concurrent_images)
+
+
+_Item = tuple[int, tuple[tuple[int, ...], WorkflowImageData]]
+"""The image's number in the batch, its index there, and the image."""
+
+
+def _is_kept(backend: Backend, number: int, total: int) -> bool:
+    """Whether an embedding is still there when the next step begins.
+
+    The engine has this step done with the whole batch before. Embeddings beyond the cache's
+    capacity would drive out the first ones, and every image would be encoded twice; the next step
+    encodes those images once. The first image is encoded in any case, as it warms the model up.
+    """
+    capacity: int | None = getattr(backend, "embedding_capacity", None)
+    if capacity is None or number < max(capacity, 1):
+        return True
+    warn_once(
+        logger,
+        "embed beyond the cache",
+        "%s embeds %d images at once, and the cache keeps the embeddings of %d: the others are"
+        " encoded when they are segmented; raise SAM2_BLOCK_CACHE_BYTES to embed all",
+        "sam2_block/embed@v1",
+        total,
+        capacity,
+    )
+    return False
