@@ -22,6 +22,7 @@ from sam2_block.option_checks import (
     check_multimask_output,
     check_threshold,
 )
+from sam2_block.out_of_memory import naming_mask_memory_errors
 from sam2_block.prompt_limits import PromptLimits
 from sam2_block.prompts import (
     InvalidBoxes,
@@ -192,6 +193,7 @@ class Segmenter:
         )
 
 
+@naming_mask_memory_errors()
 def segment_image(
     backend: Backend,
     image: Any,

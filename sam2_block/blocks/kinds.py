@@ -13,6 +13,7 @@ from roboflow_workflows.execution_engine.entities.types import Kind
 from sam2_block import PREDICTIONS_KIND_NAME
 from sam2_block.detections import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE, object_column
 from sam2_block.mask_arrays import cropped_masks
+from sam2_block.out_of_memory import naming_mask_memory_errors
 
 _DOCS = """
 What `sam2_block/segment@v1` gives: instance segmentation predictions, one row a prompt, as
@@ -61,6 +62,7 @@ def serialise_predictions(predictions: Any) -> dict[str, Any]:
     return answer
 
 
+@naming_mask_memory_errors()
 def rle_column(rows: sv.Detections, *, in_boxes: bool = False) -> np.ndarray[Any, Any]:
     """Return the masks as a column of compressed COCO RLE, on the masks' own grid.
 

@@ -1,4 +1,4 @@
-"""What PyTorch and NumPy raise where there is no more memory, told as one error of this package."""
+"""What PyTorch and NumPy raise where there is no more memory, as one error of this package."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 from sam2_block.backends.local.devices import Compute
 from sam2_block.errors import ModelError
+from sam2_block.out_of_memory import is_memory_error
 
-# Of the allocators of GPUs, and of the CPU's (`c10/core/impl/alloc_cpu.cpp`), whose error has no
-# type of its own.
-_MESSAGES = ("out of memory", "can't allocate memory")
+__all__ = ["is_memory_error", "naming_memory_errors"]
 
 
 @contextlib.contextmanager
@@ -35,10 +34,3 @@ def naming_memory_errors(version: str, compute: Compute) -> Iterator[None]:
         raise ModelError(
             f"SAM 2 {version} ran out of memory on {compute.device}. Use {', or '.join(remedies)}."
         ) from error
-
-
-def is_memory_error(error: Exception) -> bool:
-    """Whether it says that there is no more memory."""
-    if isinstance(error, RuntimeError):
-        return any(message in str(error) for message in _MESSAGES)
-    return isinstance(error, MemoryError)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam2_block.masks import EMPTY_MASK, CroppedMask
+from sam2_block.out_of_memory import naming_mask_memory_errors
 
 # Rows are interpolated in strips whose two float operands stay within this many bytes.
 _STRIP_BYTES = 8 * 1024**2
@@ -53,6 +54,7 @@ class LowResMask:
         kept = logits[top:bottom, left:right].copy()
         return cls(score, kept, left, top, logits.shape[0], image_hw)
 
+    @naming_mask_memory_errors()
     def mask(self) -> CroppedMask:
         """Return the mask on the image's grid: bilinear, corners not aligned, logit above 0.
 

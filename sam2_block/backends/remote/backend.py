@@ -25,6 +25,7 @@ from sam2_block.backends.remote.wire import (
 from sam2_block.backends.remote.workers import run_in_time
 from sam2_block.errors import RemoteAnswerError, RemoteError, RemoteStatusError
 from sam2_block.images import Image
+from sam2_block.out_of_memory import naming_mask_memory_errors
 from sam2_block.prompts import Prompt
 from sam2_block.settings import Settings
 from sam2_block.versions import check_remote_version
@@ -105,6 +106,7 @@ class RemoteBackend:
         """As many as there may be requests: while one is encoded here, another is on the wire."""
         return self._service.settings.max_concurrent_requests
 
+    @naming_mask_memory_errors()
     def predict(
         self, image: Image, prompts: Sequence[Prompt], *, version: str, multimask_output: bool
     ) -> list[ReadyPrediction]:
@@ -126,6 +128,7 @@ class RemoteBackend:
             answers.update(zip(group, part, strict=True))
         return [answers[index] for index in range(len(prompts))]
 
+    @naming_mask_memory_errors()
     def embed(self, image: Image, *, version: str) -> None:
         """Have the server encode an image; see `Backend.embed`."""
         upload = self._upload(image, version)

@@ -1,0 +1,41 @@
+"""Memory that runs out, whoever says so: one error of this package that says what to do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import cv2
+
+from sam2_block.errors import ModelError
+
+# Of the allocators of GPUs, of the CPU's (`c10/core/impl/alloc_cpu.cpp`), whose error has no type
+# of its own, and of OpenCV's (`modules/core/src/alloc.cpp`).
+_MESSAGES = ("out of memory", "can't allocate memory", "Insufficient memory")
+
+
+@contextlib.contextmanager
+def naming_mask_memory_errors() -> Iterator[None]:
+    """Turn whatever says that memory ran out while masks are made into an error of this package.
+
+    Also a decorator: `@naming_mask_memory_errors()`.
+
+    Raises:
+        ModelError: There was not enough memory.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_memory_error(error):
+            raise
+        raise ModelError(
+            "memory ran out while masks were made. Segment fewer objects at once, resize or slice"
+            " the image, or set SAM2_BLOCK_DENSE_MASK_BYTES=0, which keeps masks as crops."
+        ) from error
+
+
+def is_memory_error(error: Exception) -> bool:
+    """Whether it says that there is no more memory; of PyTorch, NumPy, OpenCV or Python."""
+    if isinstance(error, (RuntimeError, cv2.error)):
+        return any(message in str(error) for message in _MESSAGES)
+    return isinstance(error, MemoryError)
