@@ -31,6 +31,7 @@ from sam2_block.prompts import (
     prompts_from_points,
 )
 from sam2_block.settings import DEFAULT_DENSE_MASK_BYTES, MaskForm, Settings
+from sam2_block.shares import warn_of_shares
 from sam2_block.short_repr import short_repr
 from sam2_block.versions import DEFAULT, check_remote_version, check_version
 
@@ -238,6 +239,7 @@ def segment_image(
     by_box = prompts_from_boxes(detections.xyxy, image_hw, options.invalid_boxes, kept_boxes)
     by_points = prompts_from_points(points, image_hw)
     prompts = [*by_box, *by_points]
+    warn_of_shares(prompts, image_hw)
     # Before anything is computed that would be lost if there is no memory for them.
     array = MaskArray(len(prompts), image_hw, dense_mask_bytes, masks)
     answers = _ask(backend, image, prompts, options)

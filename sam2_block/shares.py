@@ -1,0 +1,52 @@
+"""Coordinates that look like shares of the image, 0 to 1, where pixels are expected."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from sam2_block.prompts import Prompt
+from sam2_block.warn_once import warn_once
+
+logger = logging.getLogger(__name__)
+
+# Sides of images on which a prompt may well lie within the first pixel.
+_SMALL_SIDE = 16
+
+
+def warn_of_shares(prompts: Sequence[Prompt | None], image_hw: tuple[int, int]) -> None:
+    """Warn where all boxes, or all points, of an image lie within its first pixel.
+
+    The coordinates are pixels all the same. Each kind is warned of once in a process, so that a
+    stream does not repeat it.
+
+    Args:
+        prompts: Of one image; None stands for a box outside it.
+        image_hw: Height and width of the image.
+    """
+    if max(image_hw) <= _SMALL_SIDE:
+        return
+    boxes = [prompt.box_xyxy for prompt in prompts if prompt and prompt.box_xyxy]
+    points = [point for prompt in prompts if prompt for point in prompt.points]
+    if boxes and all(max(box) <= 1 for box in boxes):
+        _warn("boxes", image_hw)
+    # Whole numbers are clicks into the corner.
+    if (
+        points
+        and all(max(point.x, point.y) <= 1 for point in points)
+        and any(point.x % 1 or point.y % 1 for point in points)
+    ):
+        _warn("points", image_hw)
+
+
+def _warn(kind: str, image_hw: tuple[int, int]) -> None:
+    height, width = image_hw
+    warn_once(
+        logger,
+        ("shares", kind),
+        "%s: all coordinates are from 0 to 1, and are taken as pixels of an image %d wide and %d"
+        " high; if they are shares of the image, multiply them by its width and height",
+        kind,
+        width,
+        height,
+    )
