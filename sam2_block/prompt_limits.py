@@ -16,8 +16,8 @@ class PromptLimits:
     """Bounds on the prompts of one image.
 
     Attributes:
-        max_prompts: Most boxes and points, counted as one number. It bounds the time.
-        max_points: Most points of one object. It bounds the memory.
+        max_prompts: Maximum of boxes plus points. It bounds the time.
+        max_points: Maximum of points for one object. It bounds the memory.
     """
 
     max_prompts: int = DEFAULT_MAX_PROMPTS

@@ -59,8 +59,8 @@ class Settings:
 
     What a request may bring, wherever SAM 2 runs:
 
-        max_prompts: Most boxes and points for one image, counted as one number.
-        max_points: Most points of one object.
+        max_prompts: Maximum of boxes plus points for one image.
+        max_points: Maximum of points for one object.
 
     SAM 2 on a server:
 

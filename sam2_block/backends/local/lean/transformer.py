@@ -20,8 +20,8 @@ from torch import Tensor
 from sam2_block.backends.local.lean.image_side import ImageSide
 from sam2_block.backends.local.lean.linear import normed, product
 
-# Pixels that each thread treats at a time, and the logits of a sweep over them, unless one thread's
-# pixels have more.
+# Pixels that each thread treats at a time. With many tokens fewer threads' worth is taken, so that
+# the logits of a sweep stay within their number, or within one thread's.
 _PIXELS = 1024
 _LOGITS = 8 * 1024**2
 
@@ -94,8 +94,8 @@ class Transformer:
             What the tokens found, `(B, T, C)`.
         """
         asked = _asked(attention, tokens)
-        most = max(_PIXELS, _LOGITS // asked.shape[1])
-        together = min(_PIXELS * torch.get_num_threads(), most)
+        max_pixels = max(_PIXELS, _LOGITS // asked.shape[1])
+        together = min(_PIXELS * torch.get_num_threads(), max_pixels)
         found = []
         logits = before.new_empty(asked.shape[1], before.shape[1])
         for row, (old, new) in enumerate(zip(before, pixels, strict=True)):
