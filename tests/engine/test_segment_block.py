@@ -229,7 +229,6 @@ def test_one_pixel_image(fake_backend: FakeBackend) -> None:
         ("literal", True, True),
         ("literal", False, False),
         pytest.param("literal", None, True, id="null is the default"),
-        pytest.param("literal", "false", False, id="text in a definition is read"),
         ("input", True, True),
         ("input", False, False),
         ("input", None, True),
