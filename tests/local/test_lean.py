@@ -88,7 +88,7 @@ def test_many_tokens_sweep_over_fewer_pixels_at_a_time(monkeypatch: pytest.Monke
         return to(answers, row, pixels, placed)
 
     monkeypatch.setattr(transformer._Answers, "to", watched)
-    compare(model_of("demo"), torch.tensor([[1, 0] * 400]), multimask=True)
+    compare(model_of("demo"), torch.tensor([[1, 0] * 500]), multimask=True)
     assert max(largest) <= transformer._LOGITS
 
 
