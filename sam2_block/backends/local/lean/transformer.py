@@ -94,7 +94,7 @@ class Transformer:
             What the tokens found, `(B, T, C)`.
         """
         asked = _asked(attention, tokens)
-        max_pixels = max(_PIXELS, _LOGITS // asked.shape[1])
+        max_pixels = max(_PIXELS, _LOGITS // answers.keys.shape[1])
         together = min(_PIXELS * torch.get_num_threads(), max_pixels)
         found = []
         logits = before.new_empty(asked.shape[1], before.shape[1])
