@@ -188,9 +188,9 @@ class Segmenter:
             detections,
             points,
             options,
-            self._dense_mask_bytes,
-            self._masks,
-            self._limits,
+            dense_mask_bytes=self._dense_mask_bytes,
+            masks=self._masks,
+            limits=self._limits,
         )
 
 
@@ -201,6 +201,7 @@ def segment_image(
     detections: sv.Detections | None,
     points: Any,
     options: SegmentOptions,
+    *,
     dense_mask_bytes: int = DEFAULT_DENSE_MASK_BYTES,
     masks: MaskForm = "auto",
     limits: PromptLimits = DEFAULT_LIMITS,

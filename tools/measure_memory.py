@@ -84,7 +84,9 @@ def measure(
     del answers
     _restart_peak()
     limits = PromptLimits(boxes + objects * points, points)
-    segmented = segment_image(backend, image, detections, clicks, options, dense_bytes, limits)
+    segmented = segment_image(
+        backend, image, detections, clicks, options, dense_mask_bytes=dense_bytes, limits=limits
+    )
     peak = _resident("VmHWM") - before
     masks = _bytes_of(segmented.mask)
     return {

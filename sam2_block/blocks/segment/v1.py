@@ -79,9 +79,9 @@ class SegmentBlockV1(Sam2Block):
                     prompts,
                     points_of_image,
                     options,
-                    dense_bytes,
-                    form,
-                    limits,
+                    dense_mask_bytes=dense_bytes,
+                    masks=form,
+                    limits=limits,
                 )
             return {
                 "predictions": complete_detections(rows, image),
