@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from sam2_block.backends.local import backend as backend_module
-from sam2_block.backends.local import model as model_module
+from sam2_block.backends.local import checkpoint_file as file_module
 from sam2_block.backends.local import model_registry as registry_module
 from sam2_block.backends.local.backend import LocalBackend
+from sam2_block.backends.local.lean.image_side import ImageSide
 from sam2_block.backends.local.lean.network import LeanNetwork
+from sam2_block.backends.local.meta_network import MetaEmbedding
 from sam2_block.backends.local.model_registry import MODELS
 from sam2_block.errors import ModelError
 from sam2_block.prompts import Prompt
@@ -41,17 +43,27 @@ def test_batches_are_few_and_of_like_size(
     assert found == sizes
 
 
-@pytest.mark.parametrize("score", [np.nan, np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("output", ["score", "mask"])
 @pytest.mark.parametrize(
-    ("precision", "remedy"), [("fp32", "fetch them again"), ("bf16", "SAM2_BLOCK_PRECISION=fp32")]
+    ("precision", "remedy"), [("fp32", "another copy"), ("bf16", "SAM2_BLOCK_PRECISION=fp32")]
 )
-def test_a_score_that_is_not_finite_is_an_error_and_no_missing_row(
-    score: float, precision: str, remedy: str, coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+def test_outputs_that_are_not_finite_are_an_error_and_no_missing_row(
+    value: float,
+    output: str,
+    precision: str,
+    remedy: str,
+    coins: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    answer = np.zeros((1, 8, 8), np.float32), np.array([score], np.float32)
-    monkeypatch.setattr(LeanNetwork, "decode", lambda *_: answer)
+    logits, scores = np.zeros((1, 8, 8), np.float32), np.ones(1, np.float32)
+    if output == "score":
+        scores[0] = value
+    else:
+        logits[0, 7, 7] = value
+    monkeypatch.setattr(LeanNetwork, "decode", lambda *_: (logits, scores))
     backend = LocalBackend(Settings(device="cpu", precision=precision))
-    with pytest.raises(ModelError, match=f"not a finite number, in {precision} on cpu.*{remedy}"):
+    with pytest.raises(ModelError, match=f"{output} that is not a finite.* {precision} .*{remedy}"):
         backend.predict(coins, BOX, version="demo", multimask_output=True)
 
 
@@ -71,7 +83,7 @@ def _raise(error: Exception) -> None:
 def test_running_out_of_memory_says_what_to_do(
     kind: str, place: str, coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    modules = {"load_model": registry_module, "_read_safetensors": model_module}
+    modules = {"load_model": registry_module, "_read_safetensors": file_module}
     monkeypatch.setattr(modules.get(place, backend_module), place, TOO_MUCH[kind])
     MODELS.unload()
     backend = LocalBackend(Settings(device="cpu"))
@@ -93,3 +105,35 @@ def test_half_precision_gives_nearly_the_same_masks(coins: np.ndarray) -> None:
         one.mask().paste_into(drawn[0])
         other.mask().paste_into(drawn[1])
         assert (drawn[0] & drawn[1]).sum() / (drawn[0] | drawn[1]).sum() > 0.9
+
+
+def test_an_embedding_that_is_not_finite_is_an_error_and_not_kept(
+    coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = LeanNetwork.encode
+
+    def damaged(network: Any, pixels: Any) -> Any:
+        side = encode(network, pixels)
+        side.pixels[3, 5] = torch.nan
+        return side
+
+    backend = LocalBackend(Settings(device="cpu"))
+    with monkeypatch.context() as patched:
+        patched.setattr(LeanNetwork, "encode", damaged)
+        with pytest.raises(ModelError, match="embedding that is not finite"):
+            backend.embed(coins, version="demo")
+    assert backend.embeddings.nbytes == 0
+    backend.embed(coins, version="demo")
+    assert backend.embeddings.nbytes > 0
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_an_embedding_knows_whether_it_is_finite(kind: str) -> None:
+    good, bad = torch.ones(1, 2), torch.tensor([[1.0, torch.inf]])
+    for first, expected in ((good, True), (bad, False)):
+        embedding: Any = (
+            ImageSide(first, good, good, good, good)
+            if kind == "cpu"
+            else MetaEmbedding(first, (good, good))
+        )
+        assert embedding.is_finite() is expected

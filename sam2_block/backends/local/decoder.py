@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sam2_block.backends.local.devices import Compute
 from sam2_block.backends.local.network import Embedding, Network
@@ -50,19 +51,24 @@ def decode(
                 [prompts[i] for i in batch], image_hw, network.image_size, compute.device
             )
             logits, scores = network.decode(embedding, tokens, multimask_output)
-            if not np.isfinite(scores).all():
-                remedy = (
-                    "Its weights may be damaged: fetch them again."
-                    if compute.precision == "fp32"
-                    else "Set SAM2_BLOCK_PRECISION=fp32."
-                )
-                raise ModelError(
-                    f"SAM 2 gave a score that is not a finite number, in {compute.precision} on"
-                    f" {compute.device}. {remedy}"
-                )
+            _check_finite("score", scores, compute)
+            _check_finite("mask", logits, compute)
             for index, prompt_logits, score in zip(batch, logits, scores, strict=True):
                 answers[index] = LowResMask.from_logits(prompt_logits, float(score), image_hw)
     return [answer for answer in answers if answer is not None]
+
+
+def _check_finite(output: str, values: NDArray[np.float32], compute: Compute) -> None:
+    if not np.isfinite(values).all():
+        remedy = (
+            "Its weights may be damaged: use another copy of them."
+            if compute.precision == "fp32"
+            else "Set SAM2_BLOCK_PRECISION=fp32."
+        )
+        raise ModelError(
+            f"SAM 2 gave a {output} that is not a finite number, in {compute.precision} on"
+            f" {compute.device}. {remedy}"
+        )
 
 
 def _batches(prompts: Sequence[Prompt], batch_size: Callable[[int], int]) -> Iterator[list[int]]:

@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812 - the name that every PyTorch read
 
 from sam2_block.backends.local.devices import Compute
 from sam2_block.backends.local.network import Embedding, Network
+from sam2_block.errors import ModelError
 from sam2_block.images import Image, rgb_channels
 
 # Mean and spread of ImageNet's channels, in RGB order; SAM 2 was trained on pixels scaled by them
@@ -23,9 +24,18 @@ def encode(network: Network, compute: Compute, image: Image) -> Embedding:
         network: What computes.
         compute: The device that it computes on.
         image: `(H, W, 3)` BGR or `(H, W)` grey, `uint8`.
+
+    Raises:
+        ModelError: The embedding cannot be used, and must not be kept.
     """
     with torch.inference_mode():
         embedding: Embedding = network.encode(preprocess(image, network.image_size, compute.device))
+        if not embedding.is_finite():
+            remedy = "" if compute.precision == "fp32" else " Set SAM2_BLOCK_PRECISION=fp32."
+            raise ModelError(
+                f"SAM 2 gave an embedding that is not finite, in {compute.precision} on"
+                f" {compute.device}.{remedy}"
+            )
     return embedding
 
 
@@ -51,6 +61,6 @@ def preprocess(image: Image, side: int, device: torch.device) -> torch.Tensor:
             )
         )
     pixels = torch.cat(planes, dim=1).to(device).expand(1, 3, side, side)
-    mean = torch.tensor(_MEAN, device=device).reshape(1, 3, 1, 1)
-    std = torch.tensor(_STD, device=device).reshape(1, 3, 1, 1)
+    mean = torch.tensor(_MEAN, dtype=torch.float32, device=device).reshape(1, 3, 1, 1)
+    std = torch.tensor(_STD, dtype=torch.float32, device=device).reshape(1, 3, 1, 1)
     return (pixels - mean) / std

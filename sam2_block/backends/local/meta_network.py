@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam2_block.backends.local.devices import Compute
+from sam2_block.backends.local.prompt_tokens import PromptTokens
 
 # Bytes that the prompts decoded together may take.
 _BATCH_BYTES = 2 * 1024**3
@@ -41,6 +42,10 @@ class MetaEmbedding:
         """Bytes of the tensors."""
         return sum(tensor.nbytes for tensor in (self.image, *self.high_res))
 
+    def is_finite(self) -> bool:
+        """Whether the image's features are; the finer ones come of the same tokens."""
+        return bool(torch.isfinite(self.image).all())
+
 
 class MetaNetwork:
     """Runs a `SAM2Base`, as Meta's `SAM2ImagePredictor` does; see `Network`.
@@ -57,8 +62,11 @@ class MetaNetwork:
         self.image_size = int(model.image_size)
         side = int(model.sam_image_embedding_size)
         self._pixels, self._channels = side * side, int(model.hidden_dim)
+        self._prompt_tokens = PromptTokens(model.sam_prompt_encoder)
         with torch.inference_mode():
             self._positions = model.sam_prompt_encoder.get_dense_pe()
+        # No mask is given: one vector for every pixel.
+        self._no_mask = model.sam_prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
 
     def encode(self, pixels: Tensor) -> MetaEmbedding:
         """Encode an image; see `Network.encode`."""
@@ -80,15 +88,16 @@ class MetaNetwork:
         self, embedding: MetaEmbedding, tokens: tuple[Tensor, Tensor], multimask_output: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Answer prompts; see `Network.decode`."""
+        side = int(self._model.sam_image_embedding_size)
         with self._compute.full_precision():
             # Half precision would move a prompt by up to a pixel of the encoder's square.
-            sparse, dense = self._model.sam_prompt_encoder(points=tokens, boxes=None, masks=None)
+            sparse = self._prompt_tokens(tokens)
         with self._compute.autocast():
             masks, scores, _, _ = self._model.sam_mask_decoder(
                 image_embeddings=embedding.image,
                 image_pe=self._positions,
                 sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
+                dense_prompt_embeddings=self._no_mask.expand(len(sparse), -1, side, side),
                 multimask_output=multimask_output,
                 repeat_image=True,
                 high_res_features=list(embedding.high_res),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from sam2_block.backends.local import sam2_package
+from sam2_block.backends.local.checkpoint_file import UnusableFileError, brief, read_checkpoint
+from sam2_block.backends.local.explicit_creation import CPU, CreateOn
 from sam2_block.backends.local.memory_errors import is_memory_error
-from sam2_block.backends.local.sam2_package import config_text, sam2_modules
-from sam2_block.errors import CheckpointInvalidError
+from sam2_block.backends.local.state_dict import StateDict, find_weights
+from sam2_block.errors import CheckpointInvalidError, ModelError
 from sam2_block.versions import META_RELEASES
 
 # What Meta's own `build_sam2` adds to every configuration by default: when one mask is asked for
@@ -25,44 +27,37 @@ _POSTPROCESSING = {
 def load_model(version: str, checkpoint: Path, device: torch.device) -> Any:
     """Build the model of a version and load its weights.
 
+    Neither the process's defaults nor another library's patches of PyTorch reach the model, and
+    PyTorch's random numbers are left alone: it is built without memory, and its weights are put
+    into place one by one.
+
     Args:
         version: One of `sam2_block.versions.NAMES`.
-        checkpoint: Meta's `.pt` file, or the demo's `.safetensors` file, which holds its own
-            configuration.
+        checkpoint: A `.pt` file with this version's weights, as Meta or a training script saved
+            them, or the demo's `.safetensors` file, which holds its own configuration.
         device: Where the model is to live.
 
     Returns:
         A `sam2.modeling.sam2_base.SAM2Base` in evaluation mode, in single precision.
 
     Raises:
-        CheckpointInvalidError: The file cannot be read, or its weights do not fit the model.
+        CheckpointInvalidError: The file cannot be read, or its weights do not fit the model, or
+            are not all finite.
+        ModelError: Other code of the process kept the model from being built.
     """
     try:
-        if checkpoint.suffix == ".safetensors":
-            config, weights = _read_safetensors(checkpoint)
-        else:
-            config, weights = None, _read_pt(checkpoint)
-    except OSError as error:
-        raise CheckpointInvalidError(
-            f"version {version}: {checkpoint} cannot be read ({error.strerror or error})."
-        ) from error
-    except Exception as error:
-        if is_memory_error(error):
-            raise
-        # Damaged files fail in the readers with errors of many kinds (pickle, zip, JSON, key).
-        raise CheckpointInvalidError(
-            f"version {version}: {checkpoint} is not a checkpoint that can be read"
-            f" ({type(error).__name__}: {_brief(error)}). Delete it and fetch it again."
-        ) from error
-    model = build_model(config or meta_config(version))
-    try:
-        model.load_state_dict(weights, strict=True)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise CheckpointInvalidError(
-            f"version {version}: the weights in {checkpoint} do not fit this version's model"
-            f" ({_brief(error)}). Is it the checkpoint of another version?"
-        ) from error
-    return model.to(device).eval().requires_grad_(False)
+        with CreateOn(CPU):
+            config, content = read_checkpoint(checkpoint)
+        model = _build_empty(config or meta_config(version))
+        expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        weights = find_weights(content, expected)
+        _check_finite(weights)
+    except UnusableFileError as error:
+        raise CheckpointInvalidError(f"version {version}: {checkpoint} {error}") from error
+    del content
+    _fill(model, weights, device)
+    _check_filled(model, version, device)
+    return model.eval()
 
 
 def build_model(config: dict[str, Any]) -> Any:
@@ -70,15 +65,8 @@ def build_model(config: dict[str, Any]) -> Any:
 
     Only classes of `sam2.modeling` are built: a configuration cannot name other code.
     """
-    from hydra.utils import instantiate
-    from omegaconf import OmegaConf
-
-    _check_targets(config)
-    config = _without_warm_up(config)
-    extra = {**_POSTPROCESSING, **config.get("sam_mask_decoder_extra_args", {})}
-    node = OmegaConf.create({**config, "sam_mask_decoder_extra_args": extra})
-    with sam2_modules():
-        return instantiate(node, _recursive_=True)
+    with CreateOn(CPU):
+        return sam2_package.build(_completed(config))
 
 
 def meta_config(version: str) -> dict[str, Any]:
@@ -89,39 +77,28 @@ def meta_config(version: str) -> dict[str, Any]:
     """
     from omegaconf import OmegaConf
 
-    node = OmegaConf.create(config_text(META_RELEASES[version].config_file)).model
+    node = OmegaConf.create(sam2_package.config_text(META_RELEASES[version].config_file)).model
     config: dict[str, Any] = OmegaConf.to_container(node, resolve=True)
     return config
 
 
-def _read_pt(checkpoint: Path) -> dict[str, torch.Tensor]:
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    weights: dict[str, torch.Tensor] = content["model"]
-    return weights
+def _build_empty(config: dict[str, Any]) -> Any:
+    """Build a `SAM2Base` whose weights are on the device `meta`: names and shapes only."""
+    try:
+        with CreateOn(CPU, storage=torch.device("meta")):
+            return sam2_package.build(_completed(config))
+    except (TypeError, ValueError, KeyError) as error:
+        if is_memory_error(error):
+            raise
+        raise UnusableFileError(
+            f"has a configuration that builds no model ({type(error).__name__}: {brief(error)})."
+        ) from error
 
 
-def _read_safetensors(checkpoint: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    from safetensors import safe_open
-
-    with safe_open(checkpoint, framework="pt") as file:
-        config = json.loads(file.metadata()["config"])
-        weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    return config, weights
-
-
-def _check_targets(node: Any) -> None:
-    if isinstance(node, dict):
-        target = node.get("_target_")
-        if target is not None and not str(target).startswith("sam2.modeling."):
-            raise CheckpointInvalidError(
-                f"the checkpoint's configuration names {target!r}; expected classes of"
-                " sam2.modeling only."
-            )
-        for child in node.values():
-            _check_targets(child)
-    elif isinstance(node, list):
-        for child in node:
-            _check_targets(child)
+def _completed(config: dict[str, Any]) -> dict[str, Any]:
+    extra = {**_POSTPROCESSING, **config.get("sam_mask_decoder_extra_args", {})}
+    completed: dict[str, Any] = _without_warm_up({**config, "sam_mask_decoder_extra_args": extra})
+    return completed
 
 
 def _without_warm_up(node: Any) -> Any:
@@ -139,6 +116,43 @@ def _without_warm_up(node: Any) -> Any:
     return changed
 
 
-def _brief(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2])[:300] if lines else "no message"
+def _check_finite(weights: StateDict) -> None:
+    damaged = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if damaged:
+        raise UnusableFileError(
+            f"is damaged: {len(damaged)} of its {len(weights)} weights hold numbers that are not"
+            f" finite (first {damaged[0]}). Use another copy, or an earlier state of the training."
+        )
+
+
+def _fill(model: Any, weights: StateDict, device: torch.device) -> None:
+    """Put weights into an empty model, which is then on the device, in single precision.
+
+    They go past `register_parameter`, which libraries patch for the whole process to keep the
+    weights of THEIR models off the memory.
+    """
+    for prefix, module in model.named_modules():
+        for slots in (module._parameters, module._buffers):
+            for key in [key for key, slot in slots.items() if slot is not None]:
+                tensor = weights.pop(f"{prefix}.{key}" if prefix else key).detach()
+                tensor = tensor.to(
+                    device, torch.float32, copy=True, memory_format=torch.contiguous_format
+                )
+                is_parameter = slots is module._parameters
+                slots[key] = torch.nn.Parameter(tensor, False) if is_parameter else tensor
+
+
+def _check_filled(model: Any, version: str, device: torch.device) -> None:
+    """Refuse a model that other code of the process has changed, so that none is kept."""
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    wrong = [
+        name
+        for name, tensor in tensors
+        if tensor.dtype is not torch.float32 or tensor.device.type != device.type
+    ]
+    if wrong:
+        raise ModelError(
+            f"SAM 2 {version} could not be loaded: other code of this process changed"
+            f" {len(wrong)} of its weights (first {wrong[0]}). Is a library patching PyTorch while"
+            " it loads a model of its own? Try again after that."
+        )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam2_block.backends.local.devices import Compute
+from sam2_block.backends.local.explicit_creation import CreateOn
 
 
 class Embedding(Protocol):
@@ -17,6 +18,9 @@ class Embedding(Protocol):
     @property
     def nbytes(self) -> int:
         """Bytes that it takes."""
+
+    def is_finite(self) -> bool:
+        """Whether what prompts attend to holds finite numbers only."""
 
 
 class Network(Protocol):
@@ -57,10 +61,12 @@ def make_network(model: Any, compute: Compute) -> Network:
         model: A `SAM2Base` on the device of `compute`.
         compute: Device and precision.
     """
-    if compute.device.type == "cpu":
-        from sam2_block.backends.local.lean.network import LeanNetwork
+    # An application's defaults and its autocast would reach what is computed here once for all.
+    with CreateOn(compute.device), compute.full_precision():
+        if compute.device.type == "cpu":
+            from sam2_block.backends.local.lean.network import LeanNetwork
 
-        return LeanNetwork(model, compute)
-    from sam2_block.backends.local.meta_network import MetaNetwork
+            return LeanNetwork(model, compute)
+        from sam2_block.backends.local.meta_network import MetaNetwork
 
-    return MetaNetwork(model, compute)
+        return MetaNetwork(model, compute)

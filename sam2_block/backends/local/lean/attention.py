@@ -26,7 +26,7 @@ class Attention:
         self.heads = int(attention.num_heads)
         qkv = attention.qkv
         # The scale of the logits goes into the queries' weights.
-        scale = torch.ones(3, qkv.out_features // 3)
+        scale = qkv.weight.new_ones(3, qkv.out_features // 3)
         scale[0] = (scale.shape[1] / self.heads) ** -0.5
         scale = scale.flatten()
         self._qkv = Linear(qkv.weight * scale[:, None], qkv.bias * scale, dtype)

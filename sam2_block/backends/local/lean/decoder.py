@@ -83,7 +83,7 @@ class Decoder:
         of_masks = tokens[:, before + 1 :]
         best_of_three = scores[:, 1:].argmax(1) + 1
         chosen = best_of_three if multimask else torch.zeros_like(best_of_three)
-        logits = torch.empty(len(chosen), len(side.pixels), 16)
+        logits = side.pixels.new_empty(len(chosen), len(side.pixels), 16)
 
         def fill(row: int) -> None:
             mask = int(chosen[row])

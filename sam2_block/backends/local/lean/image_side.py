@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -28,3 +29,7 @@ class ImageSide(NamedTuple):
     def nbytes(self) -> int:
         """Bytes of the tensors."""
         return sum(tensor.nbytes for tensor in self)
+
+    def is_finite(self) -> bool:
+        """Whether the pixels are; what else there is comes of the same tokens."""
+        return bool(torch.isfinite(self.pixels).all())

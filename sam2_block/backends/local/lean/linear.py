@@ -24,7 +24,11 @@ def _best_product() -> Product:
         answer: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
         return answer
 
-    x, weight, bias = torch.ones(2, 3), torch.full((4, 3), 0.5), torch.ones(4)
+    # Written out, so that neither the default type nor the default device decides.
+    x, weight, bias = (
+        torch.tensor(values, dtype=torch.float32, device="cpu")
+        for values in ([[1.0] * 3] * 2, [[0.5] * 3] * 4, [1.0] * 4)
+    )
     try:
         with torch.inference_mode():
             works = torch.equal(by_one_dnn(x, weight, bias), F.linear(x, weight, bias))

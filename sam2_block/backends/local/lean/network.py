@@ -13,6 +13,7 @@ from sam2_block.backends.local.lean.decoder import Decoder
 from sam2_block.backends.local.lean.image_side import ImageSide
 from sam2_block.backends.local.lean.neck import Neck
 from sam2_block.backends.local.lean.trunk import Trunk
+from sam2_block.backends.local.prompt_tokens import PromptTokens
 
 
 class LeanNetwork:
@@ -29,7 +30,7 @@ class LeanNetwork:
     def __init__(self, model: Any, compute: Compute) -> None:
         self._compute = compute
         self.image_size = int(model.image_size)
-        self._prompt_encoder = model.sam_prompt_encoder
+        self._prompt_tokens = PromptTokens(model.sam_prompt_encoder)
         self._trunk = Trunk(model.image_encoder.trunk, self.image_size, compute.dtype)
         self._neck = Neck(model)
         self._decoder = Decoder(model)
@@ -48,6 +49,6 @@ class LeanNetwork:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Answer prompts; see `Network.decode`."""
         with self._compute.full_precision():
-            sparse, _ = self._prompt_encoder(points=tokens, boxes=None, masks=None)
+            sparse = self._prompt_tokens(tokens)
             logits, scores = self._decoder.decode(embedding, sparse, multimask_output)
         return logits.numpy(), scores.numpy()

@@ -164,7 +164,8 @@ def _heads(x: Tensor, heads: int) -> Tensor:
 def _spread(x: Tensor, heads: int) -> Tensor:
     """`(B, T, heads * c)` -> `(B, heads * T, heads * c)`: a row a head, zero in other heads."""
     count, length, width = x.shape
-    of_head = torch.arange(width) // (width // heads) == torch.arange(heads)[:, None]
+    channels = torch.arange(width, device=x.device)
+    of_head = channels // (width // heads) == torch.arange(heads, device=x.device)[:, None]
     return (x[:, None] * of_head[:, None]).reshape(count, heads * length, width)
 
 
