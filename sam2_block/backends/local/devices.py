@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +13,12 @@ import torch
 
 from sam2_block.errors import SettingsError
 from sam2_block.settings import Settings
+
+# Values of `ONEDNN_MAX_CPU_ISA` (oneDNN, "CPU Dispatcher Control") that leave out the products of
+# bfloat16. Of two variables the newer name counts.
+_CAPS_WITHOUT_BF16 = frozenset(
+    {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"}
+)
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -48,9 +57,9 @@ class Compute:
 def choose_compute(settings: Settings) -> Compute:
     """Resolve `auto` from the hardware at hand.
 
-    Precision `auto` is bfloat16 on CPUs that multiply it in hardware (AVX-512 BF16, AMX) and on
-    CUDA devices that do (compute capability 8.0 on), half precision on older CUDA devices, and
-    single precision elsewhere.
+    Precision `auto` is bfloat16 on CPUs that multiply it in hardware (AVX-512 BF16, AMX), unless
+    oneDNN is kept from it, and on CUDA devices that do (compute capability 8.0 on), half precision
+    on older CUDA devices, and single precision elsewhere.
 
     Raises:
         SettingsError: The device is not there, or does not have the precision.
@@ -63,6 +72,11 @@ def choose_compute(settings: Settings) -> Compute:
         raise SettingsError(
             "SAM2_BLOCK_PRECISION: fp16 needs a cuda or mps device; the device is cpu."
             " Use fp32 or bf16."
+        )
+    if precision == "bf16" and device.type == "cpu" and not _can_multiply_bf16():
+        raise SettingsError(
+            "SAM2_BLOCK_PRECISION: bf16 products are not available on this CPU: PyTorch's oneDNN"
+            " refuses them (ONEDNN_MAX_CPU_ISA may cap it). Use fp32 or auto."
         )
     if precision == "bf16" and device.type == "cuda" and _native_precision(device) == "fp16":
         raise SettingsError(
@@ -94,11 +108,38 @@ def _device(name: str) -> torch.device:
 
 def _native_precision(device: torch.device) -> str:
     if device.type == "cpu":
-        return "bf16" if _multiplies_bf16(torch.cpu) else "fp32"
+        native = _multiplies_bf16(torch.cpu) and not _bf16_is_capped(os.environ)
+        return "bf16" if native and _can_multiply_bf16() else "fp32"
     if device.type != "cuda":
         return "fp32"
     major, _ = torch.cuda.get_device_capability(device)
     return "bf16" if major >= 8 else "fp16"
+
+
+@functools.cache
+def _can_multiply_bf16() -> bool:
+    """Whether the product that the CPU's network computes works in bfloat16: it is tried, once."""
+    from sam2_block.backends.local.lean.linear import product
+
+    x, weight, bias = (
+        torch.tensor(values, dtype=torch.bfloat16, device="cpu")
+        for values in ([[1.0] * 32] * 8, [[0.5] * 32] * 16, [1.0] * 16)
+    )
+    try:
+        with torch.inference_mode():
+            return bool((product(x, weight, bias) == 17.0).all())
+    except RuntimeError:
+        return False
+
+
+def _bf16_is_capped(environment: Mapping[str, str]) -> bool:
+    """Whether oneDNN is kept from the instructions; it then emulates bfloat16, and slowly.
+
+    Args:
+        environment: Holds oneDNN's variables, of which the second is the older name.
+    """
+    caps = (environment.get(name, "") for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"))
+    return next(filter(None, caps), "").strip().upper() in _CAPS_WITHOUT_BF16
 
 
 def _multiplies_bf16(cpu: Any) -> bool:
