@@ -75,7 +75,16 @@ def boolean(value: Any) -> bool:
 
 def folder(value: Any) -> Path | None:
     """Read a path; `~` is the home directory."""
-    return None if value is None or str(value).strip() == "" else Path(value).expanduser()
+    if value is None or str(value).strip() == "":
+        return None
+    wanted = "the path of a folder, its `~` the home directory of a user who has one"
+    try:
+        path = Path(value).expanduser()
+    except (RuntimeError, TypeError):  # a home directory that is not known; not a path at all
+        raise ValueError(wanted) from None
+    if "\0" in str(path):
+        raise ValueError(wanted)
+    return path
 
 
 def url(value: Any) -> str:

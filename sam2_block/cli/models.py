@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sam2_block.cli.console import show, table
-from sam2_block.errors import CheckpointNotFoundError
+from sam2_block.errors import CheckpointInvalidError, CheckpointNotFoundError
 from sam2_block.settings import Settings
 from sam2_block.versions import DEMO, META_RELEASES, NAMES
 
@@ -29,10 +29,7 @@ def add_parser(commands: Any) -> None:
 
 def _list(arguments: argparse.Namespace) -> bool:
     settings = Settings.from_environment()
-    rows = [
-        (version, _file_name(version), _place(version, _find(version, settings), settings))
-        for version in NAMES
-    ]
+    rows = [(version, _file_name(version), _place(version, settings)) for version in NAMES]
     return show("\n".join(table(("version", "checkpoint", "where"), rows)))
 
 
@@ -63,7 +60,11 @@ def _file_name(version: str) -> str:
     return DEMO_FILE if version == DEMO else META_RELEASES[version].checkpoint_file
 
 
-def _place(version: str, path: Path | None, settings: Settings) -> str:
+def _place(version: str, settings: Settings) -> str:
+    try:
+        path = _find(version, settings)
+    except CheckpointInvalidError:
+        return f"cannot be used: see `sam2-block models where {version}`"
     if path is None:
         return "not here"
     if version == DEMO:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import sam2_block
-from sam2_block.backends.local import checkpoints
+from sam2_block.backends.local import checkpoints, hub
 from sam2_block.cli import main
-from sam2_block.versions import NAMES
+from sam2_block.versions import META_RELEASES, NAMES
 
 
 @pytest.fixture
@@ -96,6 +96,8 @@ def test_fetch_prints_the_path(
         return str(path)
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    digest = META_RELEASES["sam2.1_hiera_small"].sha256
+    monkeypatch.setattr(hub, "_sha256", lambda path: digest)
     assert main(["models", "fetch", "sam2.1_hiera_small"]) == 0
     assert asked == [("facebook/sam2.1-hiera-small", "sam2.1_hiera_small.pt")]
     assert capsys.readouterr().out == f"{checkpoint_dir / 'hub' / 'sam2.1_hiera_small.pt'}\n"
@@ -112,6 +114,30 @@ def test_fetch_offline(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("sam2-block: version hiera_small: the checkpoint sam2_hiera_small.pt")
+    assert err.count("\n") == 1
+
+
+def test_list_goes_on_past_what_is_no_file(
+    checkpoint_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkpoint_dir / "sam2_hiera_small.pt").mkdir()
+    assert main(["models", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(NAMES)
+    (line,) = [line for line in lines if line.startswith("hiera_small ")]
+    assert line.endswith("cannot be used: see `sam2-block models where hiera_small`")
+    assert main(["models", "where", "hiera_small"]) == 1
+    assert "is a folder; expected the checkpoint's file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["~nobody-of-this-name/weights", "w" * 300])
+def test_list_says_in_one_line_what_is_wrong_with_the_folder(
+    folder: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SAM2_BLOCK_CHECKPOINT_DIR", folder)
+    assert main(["models", "list"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("sam2-block: SAM2_BLOCK_CHECKPOINT_DIR")
     assert err.count("\n") == 1
 
 

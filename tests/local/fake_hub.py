@@ -14,6 +14,8 @@ class FakeHub:
     Attributes:
         requests: `(method, path, Range header)` of every request so far.
         break_after: Bytes after which the next download is cut, once; None for never.
+        status: Of every response, where it is an error; None for none.
+        etag: Digest that it gives; None for the content's own.
     """
 
     def __init__(self, repo: str, filename: str, content: bytes) -> None:
@@ -21,11 +23,17 @@ class FakeHub:
         self.content = content
         self.requests: list[tuple[str, str, str | None]] = []
         self.break_after: int | None = None
+        self.status: int | None = None
+        self.etag: str | None = None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
 
     def downloads(self) -> list[str | None]:
         """Return the Range header of each download."""
@@ -56,15 +64,16 @@ class FakeHub:
             def _start(self) -> int | None:
                 wanted = self.headers.get("Range")
                 hub.requests.append((self.command, self.path, wanted))
-                if self.path != hub.path:
-                    self.send_response(404)
-                    self.send_header("X-Error-Code", "EntryNotFound")
+                if self.path != hub.path or hub.status:
+                    self.send_response(hub.status or 404)
+                    if not hub.status:
+                        self.send_header("X-Error-Code", "EntryNotFound")
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return None
                 start = int(wanted.removeprefix("bytes=").split("-")[0]) if wanted else 0
                 self.send_response(206 if wanted else 200)
-                self.send_header("ETag", f'"{hashlib.sha256(hub.content).hexdigest()}"')
+                self.send_header("ETag", f'"{hub.etag or hub.digest}"')
                 self.send_header("X-Repo-Commit", "0" * 40)
                 self.send_header("Content-Length", str(len(hub.content) - start))
                 if wanted:

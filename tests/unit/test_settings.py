@@ -125,6 +125,21 @@ def test_bad_variable_is_named(variable: str, text: str, expected: str) -> None:
     assert str(caught.value) == f"SAM2_BLOCK_{variable}: expected {expected}; got {text!r}."
 
 
+@pytest.mark.parametrize("value", ["~nobody-of-this-name/w", "a\0b", 7, b"/w", ["/w"]])
+def test_a_folder_that_is_no_path_is_refused(value: Any) -> None:
+    with pytest.raises(SettingsError, match=r"^SAM2_BLOCK_CHECKPOINT_DIR: expected the path of"):
+        Settings().override(checkpoint_dir=value)
+
+
+def test_a_home_directory_that_is_not_known_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", unknown)
+    with pytest.raises(SettingsError, match=r"^SAM2_BLOCK_CHECKPOINT_DIR: expected"):
+        Settings.from_environment({"SAM2_BLOCK_CHECKPOINT_DIR": "~/weights"})
+
+
 @pytest.mark.parametrize("device", ["cuda:", "auto:1"])
 def test_half_written_device_is_refused(device: str) -> None:
     with pytest.raises(SettingsError, match=r"^SAM2_BLOCK_DEVICE: expected "):

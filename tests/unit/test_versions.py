@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from importlib import resources
 
 import pytest
@@ -41,9 +42,18 @@ def test_names_are_the_demo_and_both_families_in_four_sizes() -> None:
     ],
 )
 def test_release(version: str, config_file: str, checkpoint_file: str, hub_repo: str) -> None:
-    assert versions.META_RELEASES[version] == versions.MetaRelease(
-        config_file, checkpoint_file, hub_repo
+    release = versions.META_RELEASES[version]
+    assert (release.config_file, release.checkpoint_file, release.hub_repo) == (
+        config_file,
+        checkpoint_file,
+        hub_repo,
     )
+
+
+def test_every_release_has_a_digest_of_its_own() -> None:
+    digests = [release.sha256 for release in versions.META_RELEASES.values()]
+    assert len(set(digests)) == len(versions.META_RELEASES)
+    assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests)
 
 
 def test_releases_are_those_in_the_sam2_package() -> None:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import stat
 from importlib import resources
 from pathlib import Path
 
-from sam2_block.errors import CheckpointNotFoundError
+from sam2_block.backends.local import hub
+from sam2_block.errors import (
+    CheckpointError,
+    CheckpointInvalidError,
+    CheckpointNotFoundError,
+    SettingsError,
+)
 from sam2_block.settings import Settings
 from sam2_block.versions import DEMO, META_RELEASES, MetaRelease, check_version
 
 logger = logging.getLogger(__name__)
 
 DEMO_FILE = "demo.safetensors"
+
+# Of a path in a message: an operator's own, and worth more than other values.
+_MAX_PATH_LENGTH = 200
 
 
 def find_checkpoint(version: str, settings: Settings) -> Path | None:
@@ -23,6 +35,8 @@ def find_checkpoint(version: str, settings: Settings) -> Path | None:
 
     Raises:
         OptionError: There is no such version.
+        SettingsError: The operator's folder cannot be looked into.
+        CheckpointInvalidError: What has the file's name in that folder is no file.
     """
     version = check_version(version)
     if version == DEMO:
@@ -31,26 +45,20 @@ def find_checkpoint(version: str, settings: Settings) -> Path | None:
     release = META_RELEASES[version]
     if settings.checkpoint_dir is not None:
         path = settings.checkpoint_dir / release.checkpoint_file
-        if path.is_file():
+        if _is_there(path, version):
             return path
-        if not settings.checkpoint_dir.is_dir():
-            logger.warning("SAM2_BLOCK_CHECKPOINT_DIR: there is no folder %s", path.parent)
-    from huggingface_hub import try_to_load_from_cache
-
-    cached = try_to_load_from_cache(release.hub_repo, release.checkpoint_file)
-    return Path(cached) if isinstance(cached, str) else None
+    return hub.cached_file(release)
 
 
 def fetch_checkpoint(version: str, settings: Settings) -> Path:
     """Return the checkpoint's file, downloading it from the Hugging Face Hub if it is not here.
 
-    The download is `huggingface_hub`'s own: progress bar, resume, cache, and no request at all
-    where `HF_HUB_OFFLINE` is set.
-
     Raises:
         OptionError: There is no such version.
+        SettingsError: The operator's folder cannot be looked into.
         CheckpointNotFoundError: It is not on this machine and cannot be downloaded; the message
             says which file, where it was looked for, and how to get it.
+        CheckpointInvalidError: What is there, or was downloaded, is not the file.
     """
     found = find_checkpoint(version, settings)
     if found is not None:
@@ -61,23 +69,62 @@ def fetch_checkpoint(version: str, settings: Settings) -> Path:
             " install sam2-block again."
         )
     release = META_RELEASES[version]
-    from huggingface_hub import hf_hub_download
-
     logger.info("Fetching %s from %s on the Hub", release.checkpoint_file, release.hub_repo)
     try:
-        return Path(hf_hub_download(release.hub_repo, release.checkpoint_file))
+        return hub.download(release)
+    except CheckpointError as error:
+        raise CheckpointInvalidError(f"version {version}: {error}") from error
     except Exception as error:
-        # Whatever keeps the Hub from answering (offline mode, no network, a proxy, a 404, a full
-        # disk), the way out is the same, so it is said in one place.
+        # Whatever keeps the Hub from answering, the way out is the same, so it is said here.
         raise CheckpointNotFoundError(_not_found(version, release, settings, error)) from error
 
 
+def _is_there(path: Path, version: str) -> bool:
+    """Whether a file is in the operator's folder.
+
+    Raises:
+        SettingsError: The folder cannot be looked into.
+        CheckpointInvalidError: It is a folder, a link that leads nowhere, or no regular file.
+    """
+    folder = f"SAM2_BLOCK_CHECKPOINT_DIR ({_shortened(path.parent)})"
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        code = getattr(error, "errno", None)
+        if code in (errno.ENOENT, errno.ENOTDIR):
+            if os.path.islink(path):  # noqa: PTH114 - `Path.is_symlink` raises where this does not
+                raise CheckpointInvalidError(
+                    f"version {version}: {path.name} in {folder} is a link to a file that does not"
+                    " exist. Mend the link, or remove it."
+                ) from None
+            if not path.parent.is_dir():
+                logger.warning(
+                    "SAM2_BLOCK_CHECKPOINT_DIR: there is no folder %s", _shortened(path.parent)
+                )
+            return False
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(
+            f"{folder}: expected a folder that can be looked into; got: {reason}."
+        ) from error
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise CheckpointInvalidError(
+            f"version {version}: {path.name} in {folder} is {kind}; expected the checkpoint's file."
+        )
+    return True
+
+
+def _shortened(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= _MAX_PATH_LENGTH else f"{text[: _MAX_PATH_LENGTH - 3]}..."
+
+
 def _not_found(version: str, release: MetaRelease, settings: Settings, error: Exception) -> str:
-    folder = settings.checkpoint_dir or "not set"
+    folder = _shortened(settings.checkpoint_dir) if settings.checkpoint_dir else "not set"
     return (
         f"version {version}: the checkpoint {release.checkpoint_file} is neither in the folder"
         f" SAM2_BLOCK_CHECKPOINT_DIR ({folder}) nor in the Hugging Face cache, and downloading it"
-        f" from {release.hub_repo} failed ({type(error).__name__}); run"
+        f" from {release.hub_repo} failed: {hub.failure_reason(error)}. Run"
         f" `sam2-block models fetch {version}` while online, or put the file into that folder, or"
         " use version 'demo', which is built in but for demos and tests only."
     )

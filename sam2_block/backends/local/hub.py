@@ -1,0 +1,133 @@
+"""Meta's checkpoints on the Hugging Face Hub: download, check, and say why it failed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from sam2_block.errors import CheckpointInvalidError
+from sam2_block.versions import MetaRelease
+
+_CHUNK_BYTES = 1024**2
+
+_DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+_NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+
+_NO_CONNECTION = "there is no connection to {host}{proxy}"
+
+# Class of an error, by its name, since the client uses `requests` up to its release 0 and `httpx`
+# from 1 on -> reason. Of several in a chain the first of these counts.
+_REASONS = {
+    "OfflineModeIsEnabled": "HF_HUB_OFFLINE is set, so that nothing is downloaded",
+    "ProxyError": "the proxy cannot be reached or refuses it; see HTTPS_PROXY and NO_PROXY",
+    "GatedRepoError": "access to the repository is not granted; see HF_TOKEN",
+    "SSLError": "the server's certificate is not trusted",
+    "SSLCertVerificationError": "the server's certificate is not trusted",
+    "TimeoutException": "{host} gave no response in time",
+    "Timeout": "{host} gave no response in time",
+    "ConnectError": _NO_CONNECTION,
+    "ConnectionError": _NO_CONNECTION,
+    "gaierror": _NO_CONNECTION,
+    "ProtocolError": "the connection to {host} broke",
+    "ChunkedEncodingError": "the connection to {host} broke",
+}
+_STATUSES = {
+    401: "access is refused (status 401); see HF_TOKEN",
+    403: "access is refused (status 403); see HF_TOKEN",
+    404: "it is not there (status 404); see HF_ENDPOINT",
+    407: "the proxy wants a login (status 407); see HTTPS_PROXY",
+    429: "there were too many requests (status 429); try again later",
+}
+
+
+def cached_file(release: MetaRelease) -> Path | None:
+    """Return the file of a release if the Hub's cache on this machine has it."""
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        cached = try_to_load_from_cache(release.hub_repo, release.checkpoint_file)
+    except OSError:  # a cache that cannot be entered holds nothing of use
+        return None
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def download(release: MetaRelease) -> Path:
+    """Download the file of a release into the Hub's cache, and check what has come.
+
+    The download is `huggingface_hub`'s own: progress bar, resume, cache, and no request at all
+    where `HF_HUB_OFFLINE` is set.
+
+    Raises:
+        CheckpointInvalidError: The file is not the one that Meta published; it is not kept.
+        Exception: Whatever the client raises; see `failure_reason`.
+    """
+    from huggingface_hub import hf_hub_download
+
+    path = Path(hf_hub_download(release.hub_repo, release.checkpoint_file))
+    digest = _sha256(path)
+    if digest != release.sha256:
+        path.resolve().unlink(missing_ok=True)  # the cache links to it
+        path.unlink(missing_ok=True)
+        raise CheckpointInvalidError(
+            f"{release.checkpoint_file} was downloaded from {release.hub_repo} with the SHA-256"
+            f" {digest}; expected {release.sha256}. It was removed. Try again; if it happens again,"
+            " something between this machine and the Hub changes files."
+        )
+    return path
+
+
+def failure_reason(error: BaseException) -> str:
+    """Say why a download failed; no URL, path or header of the request is repeated.
+
+    Args:
+        error: What the client raised.
+    """
+    from huggingface_hub import constants
+
+    chain = list(_chain(error))
+    for link in chain:
+        code = link.errno if isinstance(link, OSError) else None
+        if code in _DISK_FULL:
+            return f"the disk of {constants.HF_HUB_CACHE} is full"
+        if code in _NOT_PERMITTED:
+            return f"{constants.HF_HUB_CACHE} may not be written to (HF_HUB_CACHE)"
+    if any(isinstance(link, ssl.SSLError) or "CERTIFICATE_" in str(link) for link in chain):
+        return _REASONS["SSLError"]
+    names = {parent.__name__ for link in chain for parent in type(link).__mro__}
+    for name in ("OfflineModeIsEnabled", "ProxyError", "GatedRepoError"):
+        if name in names:
+            return _REASONS[name]
+    for link in chain:
+        status = getattr(getattr(link, "response", None), "status_code", None)
+        if status is not None:
+            return _STATUSES.get(status, f"the server responded with status {status}")
+    known = next((reason for name, reason in _REASONS.items() if name in names), None)
+    # Some releases of the client close it after a failed connection, and then report only that.
+    if known is None and any("client has been closed" in str(link) for link in chain):
+        known = _NO_CONNECTION
+    endpoint = urlsplit(constants.ENDPOINT)
+    host = endpoint.hostname or "the Hub"
+    is_direct = endpoint.scheme not in getproxies() or proxy_bypass(host)
+    proxy = "" if is_direct else f" through the proxy of {endpoint.scheme.upper()}_PROXY"
+    return (known or type(error).__name__).format(host=host, proxy=proxy)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
