@@ -13,6 +13,11 @@ import torch
 
 from sam2_block.backends.local.memory_errors import is_memory_error
 
+_SIGNATURES = {
+    b"version https://git-lfs": "a pointer of Git LFS (`git lfs pull` fetches the file)",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+}
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -68,6 +73,8 @@ def _read_pt(path: Path) -> Any:
     is_archive = zipfile.is_zipfile(path)
     if is_archive:
         _check_index(path)
+    else:
+        _check_beginning(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -83,6 +90,15 @@ def _read_pt(path: Path) -> Any:
         ) from error
 
 
+def _check_beginning(path: Path) -> None:
+    """Name what other files are often found under a checkpoint's name."""
+    with path.open("rb") as file:
+        beginning = file.read(200)
+    for signature, description in _SIGNATURES.items():
+        if beginning.lstrip().lower().startswith(signature):
+            raise UnusableFileError(f"is {description}. Put the checkpoint itself in its place.")
+
+
 def _check_index(path: Path) -> None:
     """Refuse an archive that unpacks to more than its file's size.
 
@@ -90,7 +106,10 @@ def _check_index(path: Path) -> None:
     fill the memory from a file of any size.
     """
     with zipfile.ZipFile(path) as archive:
-        unpacked = sum(entry.file_size for entry in archive.infolist())
+        entries = archive.infolist()
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+        raise UnusableFileError("is a TorchScript program; expected a state dict.")
+    unpacked = sum(entry.file_size for entry in entries)
     size = path.stat().st_size
     if unpacked > size:
         raise UnusableFileError(

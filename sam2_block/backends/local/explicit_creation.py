@@ -19,7 +19,8 @@ from torch.overrides import TorchFunctionMode
 CPU = torch.device("cpu")
 
 # Compared by name: what `torch` holds under these names may be another library's patch.
-_STORAGE = frozenset({"empty", "empty_strided", "zeros", "ones", "full", "rand", "randn"})
+_PATCHED = frozenset({"empty", "zeros", "ones", "full"})
+_STORAGE = _PATCHED | {"empty_strided", "rand", "randn"}
 _VALUES = frozenset({"arange", "linspace", "tensor", "as_tensor", "asarray", "scalar_tensor"})
 # The type of these is the process's default; of the others it follows from their arguments.
 _FLOATING = (_STORAGE - {"full"}) | {"linspace"}
@@ -32,7 +33,7 @@ class CreateOn(TorchFunctionMode):
     Of two that are nested the outer one decides.
 
     Args:
-        device: Where tensors are created, even where the call names another device.
+        device: Where tensors are created, even where a patched function names another device.
         storage: Where tensors without values of their own are created, such as weights; by default
             the same. With `meta`, modules are built without memory, random numbers or time.
     """
@@ -53,7 +54,10 @@ class CreateOn(TorchFunctionMode):
         options = dict(kwargs or {})
         name = getattr(func, "__name__", "")
         if name in _STORAGE or name in _VALUES:
-            options["device"] = self._storage if name in _STORAGE else self._device
+            device = self._storage if name in _STORAGE else self._device
+            # A device that is named may be the patch's: it comes from no code of Meta's.
+            if name in _PATCHED or options.get("device") is None:
+                options["device"] = device
             if name in _FLOATING and options.get("dtype") is None:
                 options["dtype"] = torch.float32
         return func(*args, **options)

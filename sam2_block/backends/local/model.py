@@ -50,7 +50,7 @@ def load_model(version: str, checkpoint: Path, device: torch.device) -> Any:
             config, content = read_checkpoint(checkpoint)
         model = _build_empty(config or meta_config(version))
         expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
-        weights = find_weights(content, expected)
+        weights = find_weights(content, expected, version)
         _check_finite(weights)
     except UnusableFileError as error:
         raise CheckpointInvalidError(f"version {version}: {checkpoint} {error}") from error

@@ -36,7 +36,7 @@ _OTHERS = {
 _PARTS = ("image_encoder", "sam_mask_decoder", "sam_prompt_encoder", "memory_")
 
 
-def find_weights(content: Any, expected: Shapes) -> StateDict:
+def find_weights(content: Any, expected: Shapes, version: str) -> StateDict:
     """Find the weights of a model.
 
     The state dict may be bare, or under any key (`model`, `state_dict`, ...), and its names may
@@ -46,6 +46,7 @@ def find_weights(content: Any, expected: Shapes) -> StateDict:
     Args:
         content: Of a checkpoint.
         expected: Names and shapes of the model's weights.
+        version: Whose these are.
 
     Returns:
         Exactly the expected names, with tensors of the expected shapes, of any floating type.
@@ -60,7 +61,7 @@ def find_weights(content: Any, expected: Shapes) -> StateDict:
             return weights
         rating = sum(len(names) for names in problems.values())
         if closest is None or rating < closest[0]:
-            closest = rating, _misfit(weights, problems)
+            closest = rating, _misfit(weights, problems, version)
     raise UnusableFileError(closest[1] if closest else f"holds {_description(content)}.")
 
 
@@ -97,10 +98,10 @@ def _preference(key: Any) -> tuple[bool, bool, int]:
 def _problems(weights: StateDict, expected: Shapes) -> dict[str, list[str]]:
     shared = [name for name in expected if name in weights]
     problems = {
-        "misses": [name for name in expected if name not in weights],
-        "has besides": [name for name in weights if name not in expected],
-        "has in another shape": [n for n in shared if weights[n].shape != expected[n]],
-        "has as no plain floating numbers": [n for n in shared if not _is_plain(weights[n])],
+        "missing": [name for name in expected if name not in weights],
+        "not of this model": [name for name in weights if name not in expected],
+        "of another shape": [name for name in shared if weights[name].shape != expected[name]],
+        "no dense floating numbers": [name for name in shared if not _is_plain(weights[name])],
     }
     return {problem: names for problem, names in problems.items() if names}
 
@@ -110,10 +111,12 @@ def _is_plain(tensor: Tensor) -> bool:
     return is_dense and tensor.is_floating_point() and tensor.device.type != "meta"
 
 
-def _misfit(weights: StateDict, problems: dict[str, list[str]]) -> str:
-    version = _version(weights)
-    looks = f" They look like those of {version}." if version else ""
-    details = "; ".join(f"it {problem} {_listed(names)}" for problem, names in problems.items())
+def _misfit(weights: StateDict, problems: dict[str, list[str]], version: str) -> str:
+    other = _version(weights)
+    looks = f" They look like those of {other}." if other not in (None, version) else ""
+    details = "; ".join(
+        f"{len(names)} {problem} ({_listed(names)})" for problem, names in problems.items()
+    )
     return f"holds weights that do not fit this version's model: {details}.{looks}"
 
 
@@ -138,7 +141,7 @@ def _description(content: Any) -> str:
     if isinstance(content, Mapping) and "param_groups" in content:
         return "the state of an optimizer and no weights"
     if names:
-        return f"no weights of SAM 2, but {_listed(names)}"
+        return f"weights of another model ({_listed(names)})"
     keys = sorted(map(str, content)) if isinstance(content, Mapping) else []
     return "no weights" + (f", but {_listed(keys)}" if keys else "")
 
@@ -157,4 +160,4 @@ def _tensor_names(content: Any, depth: int = 0) -> set[str]:
 
 def _listed(names: list[str]) -> str:
     shown = ", ".join(printable(name) for name in names[:3])
-    return f"{len(names)} ({shown}{', ...' if len(names) > 3 else ''})"
+    return shown + (", ..." if len(names) > 3 else "")
