@@ -7,15 +7,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sam2_block.backends.local import backend as backend_module
 from sam2_block.backends.local import model_registry
 from sam2_block.backends.local.backend import LocalBackend
+from sam2_block.backends.local.checkpoint_file import read_checkpoint
 from sam2_block.backends.local.lean import network as lean_module
 from sam2_block.backends.local.meta_network import MetaNetwork
 from sam2_block.backends.local.model_registry import MODELS
@@ -109,6 +112,23 @@ def test_masks_of_the_network_for_gpus_do_not_depend_on_it(
     with STATES[state]():
         assert masks(backend, coins) == expected["gpu"]
     assert masks(backend, coins) == expected["gpu"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+@pytest.mark.parametrize("state", STATES)
+def test_files_are_read_onto_the_cpu_as_they_are(state: str, kind: str, tmp_path: Path) -> None:
+    weights = {"half": torch.ones(2, dtype=torch.bfloat16), "single": torch.arange(3.0)}
+    path = tmp_path / f"weights.{kind}"
+    if kind == "safetensors":
+        save_file(weights, path, metadata={"config": "{}"})
+    else:
+        torch.save(weights, path, _use_new_zipfile_serialization=kind == "zip")
+    with STATES[state]():
+        _, found = read_checkpoint(path)
+    for name, tensor in weights.items():
+        assert found[name].device.type == "cpu"
+        assert found[name].dtype is tensor.dtype
+        assert torch.equal(found[name], tensor)
 
 
 def test_loading_leaves_random_numbers_alone() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from sam2_block.backends.local.explicit_creation import CPU, CreateOn
 from sam2_block.backends.local.memory_errors import is_memory_error
 
 _SIGNATURES = {
@@ -38,7 +39,10 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any] | None, Any]:
         UnusableFileError: The file holds something else, or is damaged.
     """
     try:
-        return _read_safetensors(path) if path.suffix == ".safetensors" else (None, _read_pt(path))
+        with CreateOn(CPU):  # readers create tensors by functions that other libraries patch
+            if path.suffix == ".safetensors":
+                return _read_safetensors(path)
+            return None, _read_pt(path)
     except UnusableFileError:
         raise
     except OSError as error:

@@ -46,8 +46,7 @@ def load_model(version: str, checkpoint: Path, device: torch.device) -> Any:
         ModelError: Other code of the process kept the model from being built.
     """
     try:
-        with CreateOn(CPU):
-            config, content = read_checkpoint(checkpoint)
+        config, content = read_checkpoint(checkpoint)
         model = _build_empty(config or meta_config(version))
         expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
         weights = find_weights(content, expected, version)
