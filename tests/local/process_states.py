@@ -112,6 +112,7 @@ STATES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "default type float16": lambda: default_dtype(torch.float16),
     "default tensor type double": default_tensor_type,
     "default device meta": lambda: default_device("meta"),
+    "default device cuda, there or not": lambda: default_device("cuda"),
     "context of the device meta": lambda: torch.device("meta"),
     "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
     "gradients": lambda: torch.set_grad_enabled(True),

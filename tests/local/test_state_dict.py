@@ -110,7 +110,7 @@ UNFIT: dict[str, tuple[Any, str]] = {
     "sparse": (changed(WEIGHTS[LANDMARK].to_sparse()), "1 no dense floating numbers"),
     "without storage": (changed(torch.ones(1, 2, device="meta")), "1 no dense floating numbers"),
     "larger than its storage": (changed(torch.ones(1).expand(10**7, 10**7)), "1 of another sh"),
-    "the closest is told of": (
+    "the closest of several is described": (
         {"model": {LANDMARK: WEIGHTS[LANDMARK]}, "other": {**WEIGHTS, "more": torch.ones(1)}},
         r"1 not of this model \(more\)",
     ),

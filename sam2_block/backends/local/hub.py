@@ -40,7 +40,7 @@ _STATUSES = {
     401: "access is refused (status 401); see HF_TOKEN",
     403: "access is refused (status 403); see HF_TOKEN",
     404: "it is not there (status 404); see HF_ENDPOINT",
-    407: "the proxy wants a login (status 407); see HTTPS_PROXY",
+    407: "the proxy requires a login (status 407); see HTTPS_PROXY",
     429: "there were too many requests (status 429); try again later",
 }
 
@@ -57,7 +57,7 @@ def cached_file(release: MetaRelease) -> Path | None:
 
 
 def download(release: MetaRelease) -> Path:
-    """Download the file of a release into the Hub's cache, and check what has come.
+    """Download the file of a release into the Hub's cache, and check it.
 
     The download is `huggingface_hub`'s own: progress bar, resume, cache, and no request at all
     where `HF_HUB_OFFLINE` is set.

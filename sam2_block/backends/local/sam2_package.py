@@ -14,7 +14,6 @@ import importlib
 import importlib.metadata
 import json
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.abc import InspectLoader, MetaPathFinder
@@ -34,8 +33,6 @@ OWN_NAME = "sam2_block._sam2"
 _DISTRIBUTIONS = ("rf-sam-2", "SAM-2")
 # Files of the release that this package is written for; earlier layouts lack the second.
 _EXPECTED = ("modeling/sam2_base.py", "configs/sam2.1/sam2.1_hiera_t.yaml")
-
-_lock = threading.Lock()
 
 
 def build(node: Any) -> Any:
@@ -105,9 +102,9 @@ def _module_class(target: Any) -> Any:
 
 def _own_module(name: str) -> ModuleType | None:
     """Import Meta's module of a public name, such as `sam2.modeling.sam2_base`, under our own."""
-    with _lock:
-        if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-            sys.meta_path.append(_Finder())
+    # Two threads may both append it, which does no harm.
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.append(_Finder())
     try:
         return importlib.import_module(OWN_NAME + name[len(PACKAGE) :])
     except ModuleNotFoundError as error:
