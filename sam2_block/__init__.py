@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sam2_block._version import __version__
 from sam2_block.errors import SettingsError
+from sam2_block.process_state import FORK_GATE
 from sam2_block.settings import SETTING_NAMES, Settings
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ REGISTERED_INITIALIZERS: dict[str, Callable[[], Any]] = {
 
 def __getattr__(name: str) -> Any:
     if name == "Segmenter":
-        from sam2_block.segmenter import Segmenter
+        with FORK_GATE.held():
+            from sam2_block.segmenter import Segmenter
 
         return Segmenter
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,9 @@ Sam2BlockError
 │   ├── ImageError                     the image cannot be segmented
 │   ├── PromptError                    a box or a point cannot be used
 │   ├── OptionError                    an option has a value outside its range
-│   └── EndpointNotAllowedError        the workflow names a server that it may not
+│   ├── EndpointNotAllowedError        the workflow names a server that it may not
+│   └── ClosedError                    the segmenter or the step is closed
+├── ForkError                          a forked process cannot use what its parent used
 ├── SettingsError                      the operator's configuration is at fault
 ├── CheckpointError                    the weights cannot be used
 │   ├── CheckpointNotFoundError        they are in none of the places searched
@@ -48,6 +50,14 @@ class OptionError(InputError):
 
 class EndpointNotAllowedError(InputError):
     """A workflow names a server that the operator did not allow, or something that is no server."""
+
+
+class ClosedError(InputError):
+    """A segmenter, or a step of a workflow, was used after it was closed."""
+
+
+class ForkError(Sam2BlockError):
+    """A process was forked at a moment, or uses a device, that keeps it from running SAM 2."""
 
 
 class SettingsError(Sam2BlockError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,14 +30,12 @@ class FakeBackend:
         self.radius = radius
         self.calls: list[tuple[Prompt, ...]] = []
         self.embedded: list[tuple[int, ...]] = []
-        self._lock = threading.Lock()
 
     def predict(
         self, image: Image, prompts: Sequence[Prompt], *, version: str, multimask_output: bool
     ) -> list[ReadyPrediction]:
         """Answer as the class says; see `Backend.predict`."""
-        with self._lock:
-            self.calls.append(tuple(prompts))
+        self.calls.append(tuple(prompts))
         height, width = image.shape[:2]
         return [
             ReadyPrediction(self.score, self._mask(prompt, height, width)) for prompt in prompts
@@ -46,8 +43,7 @@ class FakeBackend:
 
     def embed(self, image: Image, *, version: str) -> None:
         """Note it down; see `Backend.embed`."""
-        with self._lock:
-            self.embedded.append(image.shape)
+        self.embedded.append(image.shape)
 
     def _mask(self, prompt: Prompt, height: int, width: int) -> CroppedMask:
         canvas = np.zeros((height, width), dtype=np.bool_)

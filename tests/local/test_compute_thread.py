@@ -62,13 +62,28 @@ def test_callers_that_end_share_a_thread_that_lasts(lasting: ComputeThread) -> N
     assert second[0] != second[1]
 
 
-def test_the_main_thread_and_other_devices_compute_where_they_are(lasting: ComputeThread) -> None:
-    assert lasting.run(CPU, threading.get_ident) == threading.get_ident()
+def test_the_main_thread_does_not_compute(lasting: ComputeThread) -> None:
+    there = lasting.run(CPU, threading.get_ident)
+    assert there != threading.get_ident()
+    assert lasting.run(CPU, threading.get_ident) == there
+
+
+def test_other_devices_are_used_from_where_the_caller_is(lasting: ComputeThread) -> None:
     here, there = threads_of_a_call(lasting, torch.device("cuda", 0))
     assert here == there
 
 
-def test_a_call_does_not_wait_for_another(lasting: ComputeThread) -> None:
+def test_a_call_within_a_call_stays_in_its_thread(lasting: ComputeThread) -> None:
+    def outer() -> tuple[int, int]:
+        return threading.get_ident(), lasting.run(CPU, threading.get_ident)
+
+    first, second = lasting.run(CPU, outer)
+    assert first == second
+
+
+@pytest.fixture
+def busy(lasting: ComputeThread) -> Iterator[None]:
+    """Keep the thread busy for the length of a test."""
     begun, may_end = threading.Event(), threading.Event()
 
     def long() -> bool:
@@ -78,12 +93,22 @@ def test_a_call_does_not_wait_for_another(lasting: ComputeThread) -> None:
     other = threading.Thread(target=lambda: lasting.run(CPU, long))
     other.start()
     assert begun.wait(60)
-    here, there = threads_of_a_call(lasting)
+    yield
     may_end.set()
     other.join()
-    assert here == there
+
+
+@pytest.mark.usefixtures("busy")
+def test_a_call_waits_for_no_other_and_has_a_thread_of_its_own(lasting: ComputeThread) -> None:
     here, there = threads_of_a_call(lasting)
     assert here != there
+    assert lasting.run(CPU, threading.get_ident) != threading.get_ident()  # the main thread
+
+
+@pytest.mark.usefixtures("busy")
+def test_an_error_beside_another_call_reaches_the_caller(lasting: ComputeThread) -> None:
+    with pytest.raises(ZeroDivisionError):
+        lasting.run(CPU, lambda: 1 // 0)
 
 
 def test_an_error_reaches_the_caller_and_the_thread_goes_on(lasting: ComputeThread) -> None:

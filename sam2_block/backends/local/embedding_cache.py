@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
+from sam2_block import process_state
 from sam2_block.backends.local.network import Embedding
 from sam2_block.backends.local.single_flight import SingleFlight
 from sam2_block.warn_once import warn_once
@@ -32,6 +33,12 @@ class EmbeddingCache:
         self._nbytes = 0
         self._largest = 0
         self._flights: SingleFlight[Hashable, Embedding] = SingleFlight()
+        process_state.register(self)
+
+    def reset_after_fork(self) -> None:
+        """Make a new lock, and complete what a thread of the parent may have left half done."""
+        self._lock = threading.Lock()
+        self._nbytes = sum(embedding.nbytes for embedding in self._entries.values())
 
     @property
     def nbytes(self) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from sam2_block import process_state
+
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
@@ -14,27 +16,49 @@ Value = TypeVar("Value")
 class SingleFlight(Generic[Key, Value]):
     """Runs one call a key at a time; whoever asks meanwhile waits for it and shares its result.
 
-    A call that fails fails for those who waited for it; the next one tries again.
+    A call that fails fails for those who waited for it; the next one tries again. A call whose
+    thread is interrupted (`KeyboardInterrupt`, `SystemExit`) is no failure: one of those who waited
+    makes the value.
     """
 
     def __init__(self) -> None:
+        self.reset_after_fork()
+        process_state.register(self)
+
+    def reset_after_fork(self) -> None:
+        """Drop the calls under way: their threads are not in the child."""
         self._lock = threading.Lock()
         self._running: dict[Key, Future[Value]] = {}
 
     def run(self, key: Key, make: Callable[[], Value]) -> Value:
         """Return `make()`, or the result of the call under way for the same key."""
-        with self._lock:
-            future = self._running.get(key)
-            mine = future is None
-            if future is None:
-                future = self._running[key] = Future()
-        if not mine:
-            return future.result()
-        try:
-            future.set_result(make())
-        except BaseException as error:
-            future.set_exception(error)
-        finally:
+        while True:
             with self._lock:
+                flight = self._running.get(key)
+                if flight is None:
+                    mine = self._running[key] = Future()
+                    break
+            try:
+                return flight.result()
+            except _InterruptedError:
+                continue
+        try:
+            value = make()
+        except BaseException as error:
+            is_failure = isinstance(error, Exception)
+            self._remove(key, mine)
+            mine.set_exception(error if is_failure else _InterruptedError())
+            raise
+        self._remove(key, mine)
+        mine.set_result(value)
+        return value
+
+    def _remove(self, key: Key, flight: Future[Value]) -> None:
+        """Free the key, before those who wait wake up and look at it again."""
+        with self._lock:
+            if self._running.get(key) is flight:
                 del self._running[key]
-        return future.result()
+
+
+class _InterruptedError(Exception):
+    """The thread that made the value was interrupted."""

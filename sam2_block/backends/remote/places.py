@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Hashable, Iterator
 
+from sam2_block import process_state
 from sam2_block.backends.remote.retry import Deadline
 
 
@@ -20,6 +21,11 @@ class Places:
 
     def __init__(self, count: int) -> None:
         self._count = count
+        self.reset_after_fork()
+        process_state.register(self)
+
+    def reset_after_fork(self) -> None:
+        """Drop the holders: their threads are not in the child."""
         self._changed = threading.Condition()
         self._taken: dict[Hashable, dict[object, Deadline]] = {}
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Hashable
+
+from sam2_block.process_state import ForkSafeLock
 
 
 class RecentKeys:
@@ -16,7 +17,7 @@ class RecentKeys:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._keys: OrderedDict[Hashable, None] = OrderedDict()
 
     def __contains__(self, key: Hashable) -> bool:
