@@ -38,6 +38,19 @@ def one_of(*names: str) -> Reader:
     return read
 
 
+def names_of(things: str, known: tuple[str, ...]) -> Reader:
+    """Make a reader of some of the known names, in text with commas in between; blank for all."""
+
+    def read(value: Any) -> tuple[str, ...]:
+        items = value.split(",") if isinstance(value, str) else list(value or ())
+        names = [str(item).strip() for item in items if str(item).strip()]
+        if not set(names) <= set(known):
+            raise ValueError(f"names of {things} with commas in between, of {', '.join(known)}")
+        return tuple(name for name in known if name in names) or known
+
+    return read
+
+
 def whole_number(unit: str, least: int, most: int | None = None) -> Reader:
     """Make a reader of a whole number of some unit from `least` to `most`."""
     wanted = f"a whole number of {unit}, {least} " + ("or more" if most is None else f"to {most}")

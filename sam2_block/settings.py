@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from sam2_block import setting_values as values
 from sam2_block.errors import SettingsError
 from sam2_block.nearest_name import nearest_name
+from sam2_block.versions import NAMES
 from sam2_block.warn_once import warn_once
 
 logger = logging.getLogger(__name__)
@@ -20,6 +21,9 @@ ENV_PREFIX = "SAM2_BLOCK_"
 MaskForm = Literal["auto", "dense", "compact"]
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DEFAULT_CACHE_BYTES = 512 * 1024**2
+# All of Meta's eight models in one precision (3.1 GB in fp32), so that only a process whose steps
+# differ in device, precision or folder as well ever loads one again.
+DEFAULT_MODEL_BYTES = 4 * 1024**3
 DEFAULT_DENSE_MASK_BYTES = 1024**3
 # More than people and detectors give, and still minutes of work at the most.
 DEFAULT_MAX_PROMPTS = 10_000
@@ -50,9 +54,11 @@ class Settings:
         precision: `auto` (chosen from the device), `fp32`, `bf16` or `fp16`.
         cache_bytes: Most bytes that the embeddings of encoded images may take; 0 keeps none.
         checkpoint_dir: Folder with Meta's checkpoints under Meta's own file names, or None.
+        model_bytes: Most bytes that loaded models may take; the least recently used are unloaded.
 
-    What is given back, wherever SAM 2 runs:
+    Wherever SAM 2 runs:
 
+        allowed_versions: The versions that a request may name.
         masks: `dense` (always a NumPy array), `compact` (always `sv.CompactMask`), or `auto`.
         dense_mask_bytes: Most bytes that the masks of one image may take as a dense array under
             `auto`; where they would take more, they are held as `sv.CompactMask`.
@@ -86,7 +92,9 @@ class Settings:
     precision: str = _setting("auto", values.one_of(*PRECISIONS))
     cache_bytes: int = _setting(DEFAULT_CACHE_BYTES, values.whole_number("bytes", 0))
     checkpoint_dir: Path | None = _setting(None, values.folder)
+    model_bytes: int = _setting(DEFAULT_MODEL_BYTES, values.whole_number("bytes", 0))
 
+    allowed_versions: tuple[str, ...] = _setting(NAMES, values.names_of("versions", NAMES))
     masks: MaskForm = _setting("auto", values.one_of(*get_args(MaskForm)))
     dense_mask_bytes: int = _setting(DEFAULT_DENSE_MASK_BYTES, values.whole_number("bytes", 0))
 
@@ -172,10 +180,10 @@ class Settings:
 
 SETTING_NAMES = tuple(setting.name for setting in fields(Settings))
 
-_LOCAL = ("device", "precision", "cache_bytes", "checkpoint_dir")
+_LOCAL = ("device", "precision", "cache_bytes", "checkpoint_dir", "model_bytes")
 _RESULTS = ("masks", "dense_mask_bytes")
-_PROMPTS = ("max_prompts", "max_points")
-_ELSEWHERE = (*_LOCAL, *_RESULTS, *_PROMPTS, "api_url", "api_key", "allowed_api_urls")
+_REQUESTS = ("allowed_versions", "max_prompts", "max_points")
+_ELSEWHERE = (*_LOCAL, *_RESULTS, *_REQUESTS, "api_url", "api_key", "allowed_api_urls")
 _REMOTE = tuple(name for name in SETTING_NAMES if name not in _ELSEWHERE)
 
 

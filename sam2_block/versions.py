@@ -6,6 +6,7 @@ the `sam2` package (`sam2/build_sam.py`). Nothing heavy is imported here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -102,6 +103,25 @@ def check_version(version: object) -> str:
     if isinstance(version, str) and version in NAMES:
         return version
     raise OptionError(f"version: expected one of {', '.join(NAMES)}; got {version!r}.")
+
+
+def check_allowed_version(version: object, allowed: Sequence[str]) -> str:
+    """Return `version` if it can be named here, else raise.
+
+    Args:
+        version: What a request names.
+        allowed: The versions that the operator allows.
+
+    Raises:
+        OptionError: `version` is none of `NAMES`, or the operator does not allow it.
+    """
+    version = check_version(version)
+    if version in allowed:
+        return version
+    raise OptionError(
+        f"version: the operator allows {', '.join(allowed)} here (SAM2_BLOCK_ALLOWED_VERSIONS);"
+        f" got {version!r}."
+    )
 
 
 def check_remote_version(version: object) -> str:

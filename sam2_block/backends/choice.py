@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from sam2_block.backends.base import Backend
+from sam2_block.process_state import FORK_GATE
 from sam2_block.settings import Settings
 
 ExecutionTarget = Literal["local", "remote"]
@@ -15,6 +16,7 @@ def choose_backend(
     target: ExecutionTarget,
     api_url: str | None = None,
     api_key: str | None = None,
+    user: object = None,
 ) -> Backend:
     """Return the process's backend for a request; what it needs is imported only now.
 
@@ -23,16 +25,19 @@ def choose_backend(
         target: `local`, in this process, or `remote`, on a server.
         api_url: The server that the workflow names, or None for the operator's.
         api_key: The key that the workflow gives, or None for the operator's.
+        user: See `process_state.SharedObjects.get`.
 
     Raises:
         EndpointNotAllowedError: The operator does not allow that server.
     """
     if target == "local":
-        from sam2_block.backends.local.backend import shared_backend
+        with FORK_GATE.held():
+            from sam2_block.backends.local.backend import shared_backend
 
-        return shared_backend(settings)
-    from sam2_block.backends.remote.backend import RemoteBackend, shared_service
-    from sam2_block.backends.remote.endpoints import choose_endpoint
+        return shared_backend(settings, user)
+    with FORK_GATE.held():
+        from sam2_block.backends.remote.backend import RemoteBackend, shared_service
+        from sam2_block.backends.remote.endpoints import choose_endpoint
 
     endpoint = choose_endpoint(settings, api_url, api_key)
-    return RemoteBackend(shared_service(settings), endpoint)
+    return RemoteBackend(shared_service(settings, user), endpoint)

@@ -11,8 +11,9 @@ from sam2_block.backends.base import Backend
 from sam2_block.backends.choice import ExecutionTarget, choose_backend
 from sam2_block.blocks.declarations import engine_error
 from sam2_block.blocks.manifest import ExecutionMode
-from sam2_block.errors import SettingsError
+from sam2_block.errors import ClosedError, SettingsError
 from sam2_block.settings import SETTING_NAMES, Settings
+from sam2_block.versions import check_allowed_version
 
 
 class Sam2Block(WorkflowBlock):
@@ -29,20 +30,40 @@ class Sam2Block(WorkflowBlock):
         except SettingsError as error:
             raise engine_error(error) from error
         self._given_backend = backend
+        self._is_closed = False
 
     @classmethod
     def get_init_parameters(cls) -> list[str]:
         """Return the names of the initializers that the block is made with."""
         return ["backend", *SETTING_NAMES]
 
+    def close(self) -> None:
+        """End the use of this step; the engine calls it.
+
+        A server closes the engine after every request. So nothing is freed here that the next
+        request needs: models, embeddings and connections belong to the process, within the bounds
+        that its operator sets.
+        """
+        self._is_closed = True
+        self._given_backend = None
+
     def _backend(
-        self, execution_mode: ExecutionMode, api_url: str | None, api_key: str | None
+        self,
+        version: str,
+        execution_mode: ExecutionMode,
+        api_url: str | None,
+        api_key: str | None,
     ) -> Backend:
         """Return where SAM 2 runs for a step with these fields.
 
         Raises:
+            ClosedError: The step is closed.
+            OptionError: The operator does not allow that version.
             EndpointNotAllowedError: The operator does not allow that server.
         """
+        if self._is_closed:
+            raise ClosedError("the engine of this step is closed; compile the workflow again.")
+        check_allowed_version(version, self._settings.allowed_versions)
         if self._given_backend is not None:
             return self._given_backend
         return choose_backend(self._settings, _place(execution_mode), api_url, api_key)

@@ -6,7 +6,6 @@ import functools
 import logging
 import threading
 import traceback
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -17,6 +16,7 @@ from roboflow_workflows.execution_engine.core import ExecutionEngine
 from roboflow_workflows.execution_engine.introspection.workload import describe_workflow_workload
 from roboflow_workflows.prototypes.block import WorkOperation
 
+from sam2_block import process_state
 from sam2_block.backends.local import backend as local_backend
 from sam2_block.backends.remote import backend as remote_backend
 from sam2_block.backends.remote.backend import EMBED_PATH, SEGMENT_PATH
@@ -49,15 +49,12 @@ class Network(FakeEndpoint):
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
+def network(monkeypatch: pytest.MonkeyPatch) -> Network:
     network = Network()
     client = functools.partial(HttpClient, transport=httpx.MockTransport(network))
-    services: dict[Any, Any] = {}
     monkeypatch.setattr(remote_backend, "HttpClient", client)
-    monkeypatch.setattr(remote_backend, "_services", services)
-    yield network
-    for service in services.values():
-        service.close()
+    monkeypatch.setattr(process_state, "SHARED", process_state.SharedObjects())
+    return network
 
 
 def step(**fields: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 
 from sam2_block.errors import SettingsError
 from sam2_block.settings import DEFAULT_CACHE_BYTES, HOSTED_URL, SETTING_NAMES, Settings
+from sam2_block.versions import NAMES
 from sam2_block.warn_once import forget_warnings
 
 ON = ("true", "1", "yes", "on")
@@ -31,6 +32,15 @@ def test_defaults() -> None:
         ("SAM2_BLOCK_CACHE_BYTES", " 1048576 ", "cache_bytes", 1048576),
         ("SAM2_BLOCK_CHECKPOINT_DIR", "/weights", "checkpoint_dir", Path("/weights")),
         ("SAM2_BLOCK_CHECKPOINT_DIR", "~/weights", "checkpoint_dir", Path.home() / "weights"),
+        ("SAM2_BLOCK_MODEL_BYTES", "0", "model_bytes", 0),
+        # In the order of `NAMES`, each once, so that equal settings are equal.
+        (
+            "SAM2_BLOCK_ALLOWED_VERSIONS",
+            " hiera_tiny,demo ,,demo",
+            "allowed_versions",
+            ("demo", "hiera_tiny"),
+        ),
+        ("SAM2_BLOCK_ALLOWED_VERSIONS", " , ", "allowed_versions", NAMES),
         ("SAM2_BLOCK_API_URL", " HTTP://Localhost:9001/ ", "api_url", "http://localhost:9001"),
         ("SAM2_BLOCK_API_KEY", " k3y\n", "api_key", "k3y"),
         ("ROBOFLOW_API_KEY", "k3y", "api_key", "k3y"),
@@ -82,6 +92,7 @@ def test_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch)
     assert Settings.from_environment().cache_bytes == 77
 
 
+VERSION_NAMES = f"names of versions with commas in between, of {', '.join(NAMES)}"
 SECONDS = "a number of seconds above 0, 86400 at the most"
 
 
@@ -97,6 +108,9 @@ SECONDS = "a number of seconds above 0, 86400 at the most"
         ("CACHE_BYTES", "1.5", "a whole number of bytes, 0 or more"),
         ("MAX_PROMPTS", "0", "a whole number of prompts, 1 or more"),
         ("MAX_POINTS", "many", "a whole number of points, 1 or more"),
+        ("MODEL_BYTES", "1 GiB", "a whole number of bytes, 0 or more"),
+        ("ALLOWED_VERSIONS", "demo;hiera_tiny", VERSION_NAMES),
+        ("ALLOWED_VERSIONS", "demo,Hiera_Tiny", VERSION_NAMES),
         ("MAX_CONCURRENT_REQUESTS", "0", "a whole number of requests, 1 to 256"),
         ("MAX_CONCURRENT_REQUESTS", "257", "a whole number of requests, 1 to 256"),
         ("CONNECT_TIMEOUT_S", "0", SECONDS),
@@ -264,6 +278,8 @@ def test_key_is_in_no_repr() -> None:
         ("allowed_api_urls", ["http://A:1/", "http://b"], ("http://a:1", "http://b")),
         ("allowed_api_urls", None, ()),
         ("allowed_api_urls", (), ()),
+        ("allowed_versions", ["demo"], ("demo",)),
+        ("allowed_versions", None, NAMES),
         ("api_key", None, None),
         ("deadline_s", 5, 5.0),
         ("max_attempts", 2, 2),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sam2_block import process_state
 from sam2_block.backends.local import backend as local
 from sam2_block.backends.remote import backend as remote
 from sam2_block.settings import Settings
@@ -16,11 +17,13 @@ LOCAL: dict[str, Any] = {
     "precision": "fp32",
     "cache_bytes": 1,
     "checkpoint_dir": Path("/weights"),
+    "model_bytes": 1,
 }
 OF_THE_ANSWER: dict[str, Any] = {"masks": "dense", "dense_mask_bytes": 0}
 OF_THE_REQUEST: dict[str, Any] = {
     "max_prompts": 1,
     "max_points": 1,
+    "allowed_versions": ("demo",),
     "api_url": "http://a",
     "api_key": "k3y",
     "allowed_api_urls": ("http://b",),
@@ -42,8 +45,7 @@ REMOTE: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def nothing_shared_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_shared", {})
-    monkeypatch.setattr(remote, "_services", {})
+    monkeypatch.setattr(process_state, "SHARED", process_state.SharedObjects())
 
 
 def test_every_setting_is_judged_here() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
+from sam2_block import process_state
 from sam2_block.backends.local.compute_thread import COMPUTE_THREAD
 from sam2_block.backends.local.decoder import decode
 from sam2_block.backends.local.embedding_cache import EmbeddingCache
@@ -40,8 +40,10 @@ class LocalBackend:
         self, image: Image, prompts: Sequence[Prompt], *, version: str, multimask_output: bool
     ) -> list[LowResMask]:
         """Answer every prompt on one image; see `Backend.predict`."""
-        loaded = MODELS.get(version, self.settings)
-        with naming_memory_errors(version, loaded.compute):
+        with (
+            MODELS.use(version, self.settings, self) as loaded,
+            naming_memory_errors(version, loaded.compute),
+        ):
             embedding = self._embedding(loaded, image)
             return COMPUTE_THREAD.run(
                 loaded.compute.device,
@@ -57,9 +59,16 @@ class LocalBackend:
 
     def embed(self, image: Image, *, version: str) -> None:
         """Encode an image into the cache; see `Backend.embed`."""
-        loaded = MODELS.get(version, self.settings)
-        with naming_memory_errors(version, loaded.compute):
+        with (
+            MODELS.use(version, self.settings, self) as loaded,
+            naming_memory_errors(version, loaded.compute),
+        ):
             self._embedding(loaded, image)
+
+    def close(self) -> None:
+        """Drop the embeddings, and the models that no other backend uses; a call loads anew."""
+        self.embeddings.clear()
+        MODELS.release(self)
 
     def _embedding(self, loaded: LoadedModel, image: Image) -> Embedding:
         return self.embeddings.get_or_make(
@@ -70,14 +79,12 @@ class LocalBackend:
         )
 
 
-_shared: dict[Settings, LocalBackend] = {}
-_shared_lock = threading.Lock()
+def shared_backend(settings: Settings, user: object = None) -> LocalBackend:
+    """Return the process's backend for these settings, so that steps share what it has encoded.
 
-
-def shared_backend(settings: Settings) -> LocalBackend:
-    """Return the process's backend for these settings, so that steps share what it has encoded."""
+    Args:
+        settings: The operator's settings.
+        user: See `process_state.SharedObjects.get`.
+    """
     alike = settings.local()
-    with _shared_lock:
-        if alike not in _shared:
-            _shared[alike] = LocalBackend(alike)
-        return _shared[alike]
+    return process_state.SHARED.get(("local", alike), lambda: LocalBackend(alike), user)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from sam2_block import process_state
 from sam2_block.backends.base import ReadyPrediction
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
@@ -78,15 +78,31 @@ class RemoteService:
 
     def __init__(self, settings: Settings, client: HttpClient | None = None) -> None:
         self.settings = settings
-        self.client = client or HttpClient(settings)
+        self._lock = process_state.ForkSafeLock()
+        self._given = client
+        self._client: HttpClient | None = client or HttpClient(settings)
+        process_state.register(self)
         self.image_format = ImageFormat.of(settings)
         self.known = RecentKeys(_REMEMBERED)
         self.embedding = Places(1)
         self.with_rle, self.without_rle = RecentKeys(_REMEMBERED), RecentKeys(_REMEMBERED)
 
+    @property
+    def client(self) -> HttpClient:
+        """What sends the requests; in a forked child, made by the first of them."""
+        with self._lock:
+            if self._client is None:
+                self._client = HttpClient(self.settings)
+            return self._client
+
+    def reset_after_fork(self) -> None:
+        """Drop the client of the parent; its connections are not shut down."""
+        self._client = self._given
+
     def close(self) -> None:
         """Close the connections."""
-        self.client.close()
+        if self._client is not None:
+            self._client.close()
 
 
 class RemoteBackend:
@@ -254,14 +270,12 @@ class RemoteBackend:
             return None
 
 
-_services: dict[Settings, RemoteService] = {}
-_services_lock = threading.Lock()
+def shared_service(settings: Settings, user: object = None) -> RemoteService:
+    """Return the process's service, so that steps share its connections, whichever they ask.
 
-
-def shared_service(settings: Settings) -> RemoteService:
-    """Return the process's service, so that steps share its connections, whichever they ask."""
+    Args:
+        settings: The operator's settings.
+        user: See `process_state.SharedObjects.get`.
+    """
     alike = settings.remote()
-    with _services_lock:
-        if alike not in _services:
-            _services[alike] = RemoteService(alike)
-        return _services[alike]
+    return process_state.SHARED.get(("remote", alike), lambda: RemoteService(alike), user)

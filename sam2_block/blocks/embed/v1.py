@@ -20,7 +20,6 @@ from sam2_block.blocks.embed.v1_manifest import EmbedManifestV1
 from sam2_block.blocks.manifest import ExecutionMode
 from sam2_block.concurrent_map import map_concurrently
 from sam2_block.images import as_image
-from sam2_block.versions import check_version
 from sam2_block.warn_once import warn_once
 
 logger = logging.getLogger(__name__)
@@ -44,8 +43,7 @@ class EmbedBlockV1(Sam2Block):
     ) -> BlockResult:
         """Encode every image of the batch; the parameters are the fields of the manifest."""
         with errors_are_the_callers():
-            check_version(version)
-            backend = self._backend(execution_mode, api_url, api_key)
+            backend = self._backend(version, execution_mode, api_url, api_key)
 
         def embed(item: _Item) -> dict[str, WorkflowImageData]:
             number, (index, image) = item

@@ -64,7 +64,7 @@ class SegmentBlockV1(Sam2Block):
                 confidence_source=confidence_source,
                 invalid_boxes=invalid_boxes,
             )
-            backend = self._backend(execution_mode, api_url, api_key)
+            backend = self._backend(version, execution_mode, api_url, api_key)
         dense_bytes = self._settings.dense_mask_bytes
         form = mask_form(self._settings.masks)
         limits = PromptLimits.of(self._settings)
