@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 
+from sam2_block import process_state
 from sam2_block.backends.base import Backend, MaskPrediction
-from sam2_block.backends.choice import choose_backend
+from sam2_block.backends.source import BackendSource
 from sam2_block.detections import SAM2_SCORE, prompt_rows, rows_of_classes
-from sam2_block.errors import OptionError, PromptError
+from sam2_block.errors import ClosedError, InputError, OptionError, PromptError
 from sam2_block.images import Image, as_image
 from sam2_block.mask_arrays import MaskArray
 from sam2_block.masks import EMPTY_MASK
@@ -30,10 +31,13 @@ from sam2_block.prompts import (
     prompts_from_boxes,
     prompts_from_points,
 )
-from sam2_block.settings import DEFAULT_DENSE_MASK_BYTES, MaskForm, Settings
+from sam2_block.settings import DEFAULT_DENSE_MASK_BYTES, MaskForm
 from sam2_block.shares import warn_of_shares
 from sam2_block.short_repr import short_repr
-from sam2_block.versions import DEFAULT, check_remote_version, check_version
+from sam2_block.versions import DEFAULT, check_allowed_version, check_remote_version, check_version
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 ConfidenceSource = Literal["detector", "sam"]
 DEFAULT_LIMITS = PromptLimits()
@@ -83,6 +87,11 @@ class SegmentOptions:
 class Segmenter:
     """Turns boxes and points into masks, for programs that do not use the Workflows engine.
 
+    Thread-safe. It can be copied, pickled, and used in a forked process. A copy reads the settings
+    anew, from the environment that it is first used in. A pickle holds the version, the `api_url`
+    and the backend that were given, and never a key: see `Segmenter.remote`. Close it, or use it
+    as a context manager, to free what nothing else uses.
+
     Args:
         version: One of `sam2_block.versions.NAMES`.
         backend: Where SAM 2 runs; by default in this process, with the operator's settings. For a
@@ -103,17 +112,13 @@ class Segmenter:
         self,
         version: str = DEFAULT,
         *,
-        backend: Backend | None = None,
+        backend: Backend | BackendSource | None = None,
         masks: MaskForm | None = None,
     ) -> None:
-        settings = Settings.from_environment()
-        if masks is not None:
-            settings = settings.override(masks=masks)
         self.version = check_version(version)
-        self.backend = backend or choose_backend(settings, "local")
-        self._dense_mask_bytes = settings.dense_mask_bytes
-        self._masks: MaskForm = settings.masks
-        self._limits = PromptLimits.of(settings)
+        self._own_masks = masks
+        self._is_closed = False
+        self._open(backend if isinstance(backend, BackendSource) else BackendSource(given=backend))
 
     @classmethod
     def remote(
@@ -123,25 +128,91 @@ class Segmenter:
         api_url: str | None = None,
         api_key: str | None = None,
         masks: MaskForm | None = None,
-    ) -> Segmenter:
+    ) -> Self:
         """Make a segmenter that runs SAM 2 on a server.
 
         Args:
             version: One of `sam2_block.versions.REMOTE_NAMES`.
             api_url: `https://serverless.roboflow.com`, `http://localhost:9001`, or the URL of a
                 dedicated deployment; by default what the environment says.
-            api_key: A key of Roboflow's; by default `ROBOFLOW_API_KEY`. It is sent to `api_url`.
+            api_key: A key of Roboflow's; by default `ROBOFLOW_API_KEY`. It is sent to `api_url`,
+                and never part of a pickle: there, the environment's key is used.
             masks: See `Segmenter`.
 
         Raises:
             Sam2BlockError: The version is not offered, or the URL cannot be used.
         """
-        own = {"api_url": api_url, "api_key": api_key}
-        settings = Settings.from_environment().override(
-            **{name: value for name, value in own.items() if value is not None}
-        )
-        version = check_remote_version(version)
-        return cls(version, backend=choose_backend(settings, "remote"), masks=masks)
+        source = BackendSource("remote", api_url, api_key)
+        return cls(check_remote_version(version), backend=source, masks=masks)
+
+    def _open(self, source: BackendSource) -> None:
+        """Get the backend.
+
+        Raises:
+            Sam2BlockError: The settings cannot be used, or do not allow the version.
+        """
+        self._source = source
+        self._user = _User()
+        settings = source.settings()
+        if self._own_masks is not None:
+            settings = settings.override(masks=self._own_masks)
+        check_allowed_version(self.version, settings.allowed_versions)
+        self._dense_mask_bytes = settings.dense_mask_bytes
+        self._masks: MaskForm = settings.masks
+        self._limits = PromptLimits.of(settings)
+        self._backend: Backend | None = source.open(settings, self._user)
+
+    @property
+    def backend(self) -> Backend:
+        """Where SAM 2 runs.
+
+        Raises:
+            ClosedError: The segmenter is closed.
+            Sam2BlockError: It was unpickled here, and the settings of this process cannot be used.
+        """
+        if self._is_closed:
+            raise ClosedError("this Segmenter is closed; make another one.")
+        if self._backend is None:
+            self._open(self._source)
+        assert self._backend is not None
+        return self._backend
+
+    def close(self) -> None:
+        """End the use of the model, or of the connections; further calls are refused.
+
+        Models, embeddings and connections belong to the process. They are freed when their last
+        segmenter is closed, unless a step of a workflow has used them: steps share them for as
+        long as the process lives. A backend that was given is left open. Calls under way in other
+        threads may fail. Closing twice does nothing.
+        """
+        if not self._is_closed:
+            self._is_closed = True
+            self._backend = None
+            process_state.SHARED.release(self._user)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __copy__(self) -> Self:
+        copied = type(self).__new__(type(self))
+        copied.__setstate__(vars(self))
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.__copy__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("_backend", "_user", "_dense_mask_bytes", "_masks", "_limits")
+        return {name: value for name, value in vars(self).items() if name not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._user = _User()
+        # Later: an error while a task is unpickled ends a worker of `multiprocessing` silently.
+        self._backend = None
 
     def segment(
         self,
@@ -182,16 +253,26 @@ class Segmenter:
             confidence_source,
             invalid_boxes,
         )
-        return segment_image(
-            self.backend,
-            image_bgr,
-            detections,
-            points,
-            options,
-            dense_mask_bytes=self._dense_mask_bytes,
-            masks=self._masks,
-            limits=self._limits,
-        )
+        backend = self.backend
+        try:
+            return segment_image(
+                backend,
+                image_bgr,
+                detections,
+                points,
+                options,
+                dense_mask_bytes=self._dense_mask_bytes,
+                masks=self._masks,
+                limits=self._limits,
+            )
+        except Exception as error:
+            if self._is_closed and not isinstance(error, InputError):
+                raise ClosedError("this Segmenter was closed during the call.") from error
+            raise
+
+
+class _User:
+    """Stands for a segmenter among the users of what a process shares; gone when it is."""
 
 
 @naming_mask_memory_errors()
