@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -30,7 +32,6 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.endpoint = FakeEndpoint()
         self.ports: list[int] = []
-        self.slow = threading.Event()  # set by the request that is answered last
 
     @property
     def url(self) -> str:
@@ -83,31 +84,27 @@ check("the parent", expected, area(segmenter))
     assert len({parent, child, another}) == 3
 
 
-def test_requests_under_way_are_the_parents(server: Server) -> None:
-    """All of the two requests that may be under way hang; a child is not bound by them."""
-    begun, may_end = threading.Semaphore(0), threading.Event()
-    hanging = {"seen": 0}
+def test_requests_under_way_are_the_parents(server: Server, tmp_path: Path) -> None:
+    """Both of the requests that may be under way hang, and a child is not bound by them."""
+    both_hang, may_end = tmp_path / "both hang", threading.Event()
+    requests = itertools.count(1)
 
     def hold(request: httpx.Request) -> None:
-        hanging["seen"] += 1
-        begun.release()
-        if hanging["seen"] <= 2:
-            assert may_end.wait(120)
-        else:
-            may_end.set()  # the child was here
+        number = next(requests)
+        if number == 2:
+            both_hang.touch()
+        if number > 2:
+            may_end.set()  # the child has come through
+        assert may_end.wait(120)
 
     server.endpoint.spoil = hold
     lines = run_script(
         """
-import urllib.request
-
 segmenter = Segmenter.remote("hiera_tiny", api_url=sys.argv[1])
 areas = []
 threads = [in_a_thread(lambda seed=seed: areas.append(area(segmenter, seed))) for seed in (1, 2)]
-from sam2_block import process_state
-while len(segmenter.backend._service.client._places._taken.get(sys.argv[1], ())) < 2:
+while not os.path.exists(sys.argv[2]):
     time.sleep(0.01)
-time.sleep(0.2)
 got = in_a_child(lambda: area(segmenter, 3))
 for thread in threads:
     thread.join()
@@ -115,6 +112,7 @@ check("a child", areas[0], got)
 check("the parent", 2, len(areas))
 """,
         server.url,
+        str(both_hang),
         SAM2_BLOCK_MAX_CONCURRENT_REQUESTS="2",
     )
     assert lines == ["a child", "the parent"]
