@@ -89,21 +89,15 @@ def test_room_is_made_before_a_model_is_loaded(
     first = weakref.ref(models.get(A, room_for(1)).network)
     at_load: list[Any] = []
     load = model_registry.load_model
-    monkeypatch.setattr(
-        model_registry, "load_model", lambda *args: (gc.collect(), at_load.append(first()), load())
-    )
-    monkeypatch.setattr(model_registry, "load_model", _watched(load, first, at_load))
-    models.get(B, room_for(1))
-    assert at_load == [None]
 
-
-def _watched(load: Callable[..., Any], first: Any, at_load: list[Any]) -> Callable[..., Any]:
     def watched(*args: Any) -> Any:
         gc.collect()
         at_load.append(first())
         return load(*args)
 
-    return watched
+    monkeypatch.setattr(model_registry, "load_model", watched)
+    models.get(B, room_for(1))
+    assert at_load == [None]
 
 
 def test_a_model_in_use_stays_loaded(models: ModelRegistry, loads: list[str]) -> None:

@@ -183,6 +183,10 @@ class ModelRegistry:
             if key in self._entries:  # another flight may have landed since the first look
                 return self._entries[key]
         start = time.perf_counter()
+        if version != DEMO:
+            # A download is nothing that a fork should wait for, but the import of the Hub is.
+            with process_state.FORK_GATE.held():
+                import huggingface_hub.file_download  # noqa: F401
         checkpoint = fetch_checkpoint(version, settings)
         identity, file_bytes = _identity(checkpoint)
         with self._lock:
