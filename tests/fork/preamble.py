@@ -27,6 +27,12 @@ def area(segmenter, seed=0):
     return int(segmenter.segment(picture(seed), BOXES).mask.sum())
 
 
+def unload():
+    from sam2_block.backends.local.model_registry import MODELS
+
+    MODELS.unload()
+
+
 def in_a_child(call):
     """Return what a call returns, or raises, in a forked child, as text."""
     reading, writing = os.pipe()

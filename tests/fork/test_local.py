@@ -24,6 +24,17 @@ got = in_a_child(lambda: in_a_child(lambda: area(segmenter, 1)))
 check("a grandchild", repr(str(expected[1])), got)
 check("the parent", expected[0], area(segmenter))
 """,
+    # Then the child's main thread cannot use OpenMP at all, whoever calls.
+    "after the application's own use of PyTorch": """
+import torch
+
+square = torch.ones(600, 600)
+(square @ square).softmax(0).sum()
+segmenter = Segmenter("demo")
+expected = area(segmenter)
+check("a child", expected, in_a_child(lambda: area(segmenter)))
+check("a child that loads", expected, in_a_child(lambda: (unload(), area(segmenter))[1]))
+""",
     # gunicorn --preload: made in the master, and first used in the workers.
     "before the first use": """
 segmenter = Segmenter("demo")
