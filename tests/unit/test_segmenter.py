@@ -10,6 +10,7 @@ import supervision as sv
 
 from sam2_block import Segmenter
 from sam2_block.backends.base import ReadyPrediction
+from sam2_block.backends import source
 from sam2_block.backends.fake import FakeBackend
 from sam2_block.compact_masks import CompactMasks
 from sam2_block.errors import ImageError, OptionError, PromptError, SettingsError
@@ -84,9 +85,9 @@ def test_the_caller_chooses_the_form_of_masks(
     assert type(rows.mask) is not kind
 
 
-def test_a_server_is_asked_for_masks_of_that_form() -> None:
+def test_a_server_is_asked_for_masks_of_that_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "choose_backend", lambda *args, **options: FakeBackend())
     remote = Segmenter.remote("hiera_tiny", api_url="http://localhost:9001", masks="compact")
-    remote.backend = FakeBackend()
     assert isinstance(remote.segment(PHOTO, boxes(A)).mask, CompactMasks)
 
 
