@@ -53,11 +53,6 @@ HELD = {
         "places.take('key', Deadline(3600))",
         "places.take('key', Deadline(3600)).__enter__()",
     ),
-    "the network of Meta": (
-        "from sam2_block.backends.local import model, sam2_package",
-        "sam2_package._lock",
-        "model.build_model(model.meta_config('hiera_tiny'))",
-    ),
     "the gate itself": (
         "",
         "process_state.FORK_GATE._changed",

@@ -214,12 +214,8 @@ def test_bytes_of_a_model_count_shared_memory_once() -> None:
 
 def test_bytes_of_the_demo() -> None:
     network = model_registry.MODELS.get("demo", Settings(device="cpu", precision="fp32")).network
-    weights = sum(
-        parameter.nbytes
-        for part in (network._trunk._patches, network._prompt_encoder)
-        for parameter in part.parameters()
-    )
-    assert weights < tensor_bytes(network) < 100 * 2**20
+    patches = sum(parameter.nbytes for parameter in network._trunk._patches.parameters())
+    assert patches + network._prompt_tokens._kinds.nbytes < tensor_bytes(network) < 100 * 2**20
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda", "cuda:0"])

@@ -9,8 +9,8 @@ import pytest
 import supervision as sv
 
 from sam2_block import Segmenter
-from sam2_block.backends.base import ReadyPrediction
 from sam2_block.backends import source
+from sam2_block.backends.base import ReadyPrediction
 from sam2_block.backends.fake import FakeBackend
 from sam2_block.compact_masks import CompactMasks
 from sam2_block.errors import ImageError, OptionError, PromptError, SettingsError
