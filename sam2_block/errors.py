@@ -7,6 +7,7 @@ Sam2BlockError
 │   ├── PromptError                    a box or a point cannot be used
 │   ├── OptionError                    an option has a value outside its range
 │   ├── EndpointNotAllowedError        the workflow names a server that it may not
+│   ├── ExecutionNotAllowedError       it may not run where the workflow says
 │   └── ClosedError                    the segmenter or the step is closed
 ├── ForkError                          a forked process cannot use what its parent used
 ├── SettingsError                      the operator's configuration is at fault
@@ -26,6 +27,12 @@ engine shows `str(error)` to the caller.
 """
 
 from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Sam2BlockError(Exception):
@@ -50,6 +57,10 @@ class OptionError(InputError):
 
 class EndpointNotAllowedError(InputError):
     """A workflow names a server that the operator did not allow, or something that is no server."""
+
+
+class ExecutionNotAllowedError(InputError):
+    """SAM 2 may not run where the request says: by the operator's word, or while offline."""
 
 
 class ClosedError(InputError):
@@ -95,6 +106,12 @@ class RemoteError(Sam2BlockError):
         self.transient = transient
         self.retry_after_s = retry_after_s
 
+    def with_context(self, context: str) -> Self:
+        """Return the same error with a sentence after its message; every attribute is kept."""
+        extended = copy.copy(self)
+        extended.args = (f"{self} {context}",)
+        return extended
+
 
 class RemoteConnectionError(RemoteError):
     """There is no connection to the server, or it broke."""
@@ -111,6 +128,7 @@ class RemoteStatusError(RemoteError):
         status: That status.
         detail: What the server says, in its words, without the key; may be empty.
         prompt_index: Which prompt of the request it complains of, where it says so.
+        refuses_format: Whether it complains of the format of masks.
     """
 
     def __init__(
@@ -120,6 +138,7 @@ class RemoteStatusError(RemoteError):
         status: int = 0,
         detail: str = "",
         prompt_index: int | None = None,
+        refuses_format: bool = False,
         transient: bool = False,
         retry_after_s: float | None = None,
     ) -> None:
@@ -127,6 +146,7 @@ class RemoteStatusError(RemoteError):
         self.status = status
         self.detail = detail
         self.prompt_index = prompt_index
+        self.refuses_format = refuses_format
 
 
 class RemoteAnswerError(RemoteError):

@@ -17,6 +17,7 @@ from sam2_block.warn_once import warn_once
 
 logger = logging.getLogger(__name__)
 
+EXECUTIONS = ("any", "local", "remote")
 ENV_PREFIX = "SAM2_BLOCK_"
 MaskForm = Literal["auto", "dense", "compact"]
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -68,6 +69,10 @@ class Settings:
         max_prompts: Maximum of boxes plus points for one image.
         max_points: Maximum of points for one object.
 
+    Where SAM 2 may run:
+
+        execution: `any`, `local` or `remote`; a request for another target is refused.
+
     SAM 2 on a server:
 
         api_url: The operator's server. Unset, it is Roboflow's hosted API, or, where the engine's
@@ -100,6 +105,8 @@ class Settings:
 
     max_prompts: int = _setting(DEFAULT_MAX_PROMPTS, values.whole_number("prompts", 1))
     max_points: int = _setting(DEFAULT_MAX_POINTS, values.whole_number("points", 1))
+
+    execution: str = _setting("any", values.one_of(*EXECUTIONS))
 
     api_url: str = _setting(HOSTED_URL, values.url)
     api_key: str | None = _setting(None, values.secret, also="ROBOFLOW_API_KEY", shown=False)
@@ -182,7 +189,7 @@ SETTING_NAMES = tuple(setting.name for setting in fields(Settings))
 
 _LOCAL = ("device", "precision", "cache_bytes", "checkpoint_dir", "model_bytes")
 _RESULTS = ("masks", "dense_mask_bytes")
-_REQUESTS = ("allowed_versions", "max_prompts", "max_points")
+_REQUESTS = ("allowed_versions", "max_prompts", "max_points", "execution")
 _ELSEWHERE = (*_LOCAL, *_RESULTS, *_REQUESTS, "api_url", "api_key", "allowed_api_urls")
 _REMOTE = tuple(name for name in SETTING_NAMES if name not in _ELSEWHERE)
 

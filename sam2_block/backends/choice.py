@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from sam2_block.backends.base import Backend
+from sam2_block.backends.execution import ExecutionTarget, check_reachable, check_target
 from sam2_block.process_state import FORK_GATE
 from sam2_block.settings import Settings
 
-ExecutionTarget = Literal["local", "remote"]
+__all__ = ["ExecutionTarget", "choose_backend"]
 
 
 def choose_backend(
@@ -28,8 +27,10 @@ def choose_backend(
         user: See `process_state.SharedObjects.get`.
 
     Raises:
+        ExecutionNotAllowedError: SAM 2 may not run there.
         EndpointNotAllowedError: The operator does not allow that server.
     """
+    check_target(settings, target)
     if target == "local":
         with FORK_GATE.held():
             from sam2_block.backends.local.backend import shared_backend
@@ -40,4 +41,5 @@ def choose_backend(
         from sam2_block.backends.remote.endpoints import choose_endpoint
 
     endpoint = choose_endpoint(settings, api_url, api_key)
+    check_reachable(endpoint.url)
     return RemoteBackend(shared_service(settings, user), endpoint)

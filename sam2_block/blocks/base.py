@@ -8,7 +8,12 @@ from roboflow_workflows.environment import WORKFLOWS_STEP_EXECUTION_MODE
 from roboflow_workflows.prototypes.block import WorkflowBlock
 
 from sam2_block.backends.base import Backend
-from sam2_block.backends.choice import ExecutionTarget, choose_backend
+from sam2_block.backends.choice import choose_backend
+from sam2_block.backends.execution import (
+    ExecutionTarget,
+    check_step_target,
+    target_of_auto,
+)
 from sam2_block.blocks.declarations import engine_error
 from sam2_block.blocks.manifest import ExecutionMode
 from sam2_block.errors import ClosedError, SettingsError
@@ -59,6 +64,7 @@ class Sam2Block(WorkflowBlock):
         Raises:
             ClosedError: The step is closed.
             OptionError: The operator does not allow that version.
+            ExecutionNotAllowedError: SAM 2 may not run there.
             EndpointNotAllowedError: The operator does not allow that server.
         """
         if self._is_closed:
@@ -66,10 +72,12 @@ class Sam2Block(WorkflowBlock):
         check_allowed_version(version, self._settings.allowed_versions)
         if self._given_backend is not None:
             return self._given_backend
-        return choose_backend(self._settings, _place(execution_mode), api_url, api_key)
+        target = self._target(execution_mode)
+        check_step_target(self._settings, target)
+        return choose_backend(self._settings, target, api_url, api_key)
 
-
-def _place(execution_mode: ExecutionMode) -> ExecutionTarget:
-    if execution_mode == "auto":
-        return "remote" if str(WORKFLOWS_STEP_EXECUTION_MODE).lower() == "remote" else "local"
-    return execution_mode
+    def _target(self, execution_mode: ExecutionMode) -> ExecutionTarget:
+        if execution_mode != "auto":
+            return execution_mode
+        engine_runs_remotely = str(WORKFLOWS_STEP_EXECUTION_MODE).lower() == "remote"
+        return target_of_auto(self._settings, engine_runs_remotely)

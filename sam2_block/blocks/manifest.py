@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, ConfigDict, Field, GetJsonSchemaHandler, Strict
@@ -28,9 +29,12 @@ from roboflow_workflows.prototypes.block import (
     third_party_model,
 )
 
+from sam2_block.backends.execution import check_target
 from sam2_block.blocks.declarations import ENGINE_COMPATIBILITY, RESTRICTIONS
 from sam2_block.blocks.relevance import refuse_fields_without_effect, relevant_where
 from sam2_block.blocks.unknown_fields import refuse_unknown_fields
+from sam2_block.errors import SettingsError
+from sam2_block.settings import Settings
 from sam2_block.versions import DEFAULT, DEMO, VersionName, check_remote_version
 
 ExecutionMode = Literal["auto", "local", "remote"]
@@ -171,6 +175,7 @@ class Sam2Manifest(WorkflowBlockManifest):
         run time and hides what they say. `run` checks those values, and says it.
         """
         refuse_unknown_fields(self)
+        self.check_execution_mode()
         self.check_version_of_remote_step()
         refuse_fields_without_effect(self)
 
@@ -189,6 +194,21 @@ class Sam2Manifest(WorkflowBlockManifest):
     def runs_remotely(self) -> bool:
         """Whether the step asks for remote execution, wherever the engine runs."""
         return bool(self.execution_mode == "remote")
+
+    def check_execution_mode(self) -> None:
+        """Refuse a mode that the operator does not allow.
+
+        Whether the process is offline is looked at when the step is run, as in the engine's own
+        blocks: an offline server describes and validates the workflows of others, too.
+
+        Raises:
+            ExecutionNotAllowedError: Choose the other mode, or `auto`.
+        """
+        if self.execution_mode == "auto":
+            return
+        # Settings that cannot be read are reported where the block is made.
+        with contextlib.suppress(SettingsError):
+            check_target(Settings.from_environment(), self.execution_mode)
 
     def check_version_of_remote_step(self) -> None:
         """Refuse a version that no endpoint offers, where the step names it and asks for one.

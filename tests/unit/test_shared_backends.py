@@ -24,6 +24,7 @@ OF_THE_REQUEST: dict[str, Any] = {
     "max_prompts": 1,
     "max_points": 1,
     "allowed_versions": ("demo",),
+    "execution": "remote",
     "api_url": "http://a",
     "api_key": "k3y",
     "allowed_api_urls": ("http://b",),
