@@ -1,4 +1,4 @@
-"""What the command says: results on stdout, everything else on stderr, and no secret on either.
+"""What the command says: results on stdout, as they are, and messages without keys on stderr.
 
 Nothing that happens to these two streams costs a result: what cannot be encoded is escaped, and a
 stream that nobody reads any more swallows the rest.
@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from sam2_block.redaction import redact
+
 KEY_VARIABLES = ("ROBOFLOW_API_KEY", "API_KEY")
 """Where Roboflow's models look for their key."""
 
@@ -23,7 +25,7 @@ _SECRET_VARIABLES = ("SAM2_BLOCK_API_KEY", *KEY_VARIABLES)
 
 def say(text: str) -> None:
     """Say something on stderr."""
-    _print(f"sam2-block: {redact(text)}", sys.stderr)
+    _print(f"sam2-block: {redact_keys(text)}", sys.stderr)
 
 
 def show(text: str) -> bool:
@@ -102,13 +104,9 @@ def one_line(text: str, width: int = 600) -> str:
     return folded if len(folded) <= width else folded[: width - 3] + "..."
 
 
-def redact(text: str) -> str:
-    """Replace the keys of this process: error messages of HTTP clients quote URLs."""
-    for variable in _SECRET_VARIABLES:
-        key = os.environ.get(variable, "").strip()
-        if len(key) > 3:
-            text = text.replace(key, "***")
-    return text
+def redact_keys(text: str) -> str:
+    """Replace the keys of this process in a message: errors of HTTP clients quote URLs."""
+    return redact(text, *(os.environ.get(name, "").strip() for name in _SECRET_VARIABLES))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> list[str]:
@@ -132,7 +130,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: str = "")
 
 class _Redacting(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        return redact_keys(super().format(record))
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import supervision as sv
 
-from sam2_block.cli.console import redact
 from sam2_block.cli.result_folder import ResultFolder
 from sam2_block.detections import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE
 from sam2_block.errors import InputError
@@ -60,7 +59,7 @@ class ResultWriter:
             "image": _text(str(image_path)),
             "outputs": self._plain(outputs, [json_path.stem], written),
         }
-        text = redact(json.dumps(document, indent=2, allow_nan=False))
+        text = json.dumps(document, indent=2, allow_nan=False)
         self._folder.write(json_path, text.encode())
         return [*written, json_path]
 

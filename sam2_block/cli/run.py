@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sam2_block.cli import parameters
-from sam2_block.cli.console import one_line, path_text, redact, say, show
+from sam2_block.cli.console import one_line, path_text, say, show
 from sam2_block.cli.image_files import check_image_file, list_images
 from sam2_block.cli.problems import run_problem
 from sam2_block.cli.result_folder import check_output_folder
@@ -91,7 +91,7 @@ def _run(arguments: argparse.Namespace) -> bool:
         except Exception as error:  # whatever a block does wrong costs its image, no other
             problem = run_problem(error)
         else:
-            show(redact("\n".join(lines)))
+            show("\n".join(lines))
             continue
         failed += 1
         say(f"failed: {path_text(path)}: {problem}")
