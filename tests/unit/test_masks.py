@@ -9,7 +9,8 @@ import pytest
 import supervision as sv
 from pycocotools import mask as coco_mask
 
-from sam2_block.masks import EMPTY_MASK, CroppedMask, coco_rle, decode_coco_rle
+from sam2_block.masks import EMPTY_MASK, CroppedMask, coco_rle
+from sam2_block.rle_decoding import decode_coco_rle
 
 HEIGHT, WIDTH = 9, 12
 
@@ -184,7 +185,8 @@ BAD_CHARACTER = "`counts` with a character that COCO RLE does not use"
         (rle("0P"), "`counts` that end in the middle of a number"),
         (rle("PPPPPP0"), "`counts` with a number that is far too large"),
         (rle("0" + "P" * 30 + "0"), "`counts` with a number that is far too large"),
-        (rle("0" * 43), "`counts` that are far too long"),
+        (rle("0" * 43), "`counts` of far too many runs"),
+        (rle("0" * 71), "`counts` that are far too long"),
         (rle("0"), NO_FILL),
         (rle("05"), NO_FILL),
         (rle("07"), NO_FILL),

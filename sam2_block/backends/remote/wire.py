@@ -9,7 +9,7 @@ import base64
 import contextlib
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam2_block.backends.base import ReadyPrediction
+from sam2_block.backends.remote.bodies import ResponseLimits
 from sam2_block.errors import ImageError, RemoteAnswerError
 from sam2_block.images import Image, content_key
-from sam2_block.masks import BoolArray, CroppedMask, decode_coco_rle
+from sam2_block.masks import BoolArray, CroppedMask
 from sam2_block.prompts import Prompt
+from sam2_block.rle_decoding import decode_coco_rle, max_rle_characters
 from sam2_block.settings import Settings
+
+_ENVELOPE_BYTES = 64 * 1024
+_POINT_BYTES = 48  # of two numbers with all their digits
 
 
 @dataclass(frozen=True)
@@ -100,13 +105,45 @@ def chunks(prompts: Sequence[Prompt], most: int) -> Iterator[list[int]]:
             yield indices[start : start + most]
 
 
-def parse_answer(answer: Any, count: int, image_hw: tuple[int, int]) -> list[ReadyPrediction]:
+def response_limits(count: int, image_hw: tuple[int, int]) -> ResponseLimits:
+    """Return the most that the masks of some prompts may take as JSON.
+
+    Args:
+        count: Number of prompts in the request.
+        image_hw: Height and width of the image.
+    """
+    # A backslash of the RLE's text is two in JSON; a point is two numbers and their brackets.
+    rle_bytes, points = 2 * max_rle_characters(image_hw), _max_points(image_hw)
+    mask_bytes = max(rle_bytes, _POINT_BYTES * points)
+    return ResponseLimits(
+        max_bytes=_ENVELOPE_BYTES + count * (mask_bytes + _ENVELOPE_BYTES // 64),
+        max_values=count * (2 * points + 1000) + 1000,
+    )
+
+
+def _max_points(image_hw: tuple[int, int]) -> int:
+    """Return the most points that the polygons of one mask may have.
+
+    The outline of SAM 2's masks is a few times the length of the image's border; there is room for
+    tens of times, but not for more than four points a pixel.
+    """
+    height, width = image_hw
+    return min(4 * height * width, 64 * (height + width)) + 64
+
+
+def parse_answer(
+    answer: Any,
+    count: int,
+    image_hw: tuple[int, int],
+    check: Callable[[], None] = lambda: None,
+) -> list[ReadyPrediction]:
     """Read the answer to one request; nothing that is missing or odd is made up for.
 
     Args:
         answer: The parsed JSON.
         count: Number of prompts asked.
         image_hw: Height and width of the image.
+        check: Called before each mask is decoded; raises to stop.
 
     Raises:
         RemoteAnswerError: The answer is not what the endpoint promises. The message begins with
@@ -117,7 +154,11 @@ def parse_answer(answer: Any, count: int, image_hw: tuple[int, int]) -> list[Rea
         raise RemoteAnswerError("an answer without a list `predictions`")
     if len(predictions) != count:
         raise RemoteAnswerError(f"{len(predictions)} predictions for {count} prompts")
-    return [_parse_prediction(item, index, image_hw) for index, item in enumerate(predictions)]
+    parsed = []
+    for index, item in enumerate(predictions):
+        check()
+        parsed.append(_parse_prediction(item, index, image_hw))
+    return parsed
 
 
 def _parse_prediction(item: Any, index: int, image_hw: tuple[int, int]) -> ReadyPrediction:
@@ -141,6 +182,8 @@ def _decode_masks(masks: Any, image_hw: tuple[int, int]) -> BoolArray:
     """Decode COCO RLE, or polygons, one a connected part: all of them are one object."""
     if not isinstance(masks, list):
         return decode_coco_rle(masks, image_hw)
+    if sum(len(polygon) for polygon in masks if isinstance(polygon, list)) > _max_points(image_hw):
+        raise ValueError("polygons of far too many points")
     canvas = np.zeros(image_hw, dtype=np.uint8)
     for polygon in masks:
         points = _points(polygon)
