@@ -29,7 +29,10 @@ os.environ.update(
     CORE_MODEL_GAZE_ENABLED="False",
 )
 # What an operator may have set for other work; the folder of Meta's checkpoints is for the tests.
-OPERATORS = ("SAM2_BLOCK_", "WORKFLOWS_", "LOCAL_INFERENCE_", "ROBOFLOW_API_KEY", "API_KEY")
+OPERATORS = (
+    *("SAM2_BLOCK_", "WORKFLOWS_", "LOCAL_INFERENCE_", "ROBOFLOW_API_KEY", "API_KEY"),
+    *("OFFLINE_MODE", "_ROBOFLOW_INFERENCE_OFFLINE", "SECURE_GATEWAY", "LICENSE_SERVER"),
+)
 KEPT = ("SAM2_BLOCK_CHECKPOINT_DIR", "WORKFLOWS_PLUGINS")
 for name in list(os.environ):
     if (name.startswith(OPERATORS) and name not in KEPT) or name.lower().endswith("_proxy"):

@@ -61,7 +61,8 @@ class BackendSource:
                 "the api_key of this segmenter stayed in the process that pickled it. Set"
                 " ROBOFLOW_API_KEY in the environment of this process, or make the segmenter here."
             )
-        return choose_backend(settings, self.target, user=user)
+        # Given here again, so that a server's refusal does not call it the operator's.
+        return choose_backend(settings, self.target, api_key=self.api_key, user=user)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.given is not None:

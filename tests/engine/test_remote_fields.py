@@ -25,6 +25,7 @@ from sam2_block.blocks import base
 from sam2_block.settings import Settings
 from tests.engine.workflows import parameter, scene, segment, workflow
 from tests.unit.remote.fake_endpoint import FakeEndpoint, refuse
+from tests.unit.remote.scripted_server import Transport
 
 IMAGE = scene(60, 80, (10, 8, 30, 20))
 POINT = [[20, 20]]
@@ -51,7 +52,7 @@ class Network(FakeEndpoint):
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> Network:
     network = Network()
-    client = functools.partial(HttpClient, transport=httpx.MockTransport(network))
+    client = functools.partial(HttpClient, transport=Transport(network))
     monkeypatch.setattr(remote_backend, "HttpClient", client)
     monkeypatch.setattr(process_state, "SHARED", process_state.SharedObjects())
     return network

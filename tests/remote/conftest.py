@@ -34,6 +34,17 @@ def sam2_server(
 
 
 @pytest.fixture(scope="session")
+def online_server(
+    sam2_server: Sam2Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Sam2Server]:
+    """Run a server whose workflows may have remote steps; it calls itself."""
+    checkpoint = next(sam2_server.checkpoint_dir.glob("*.pt"))
+    folder = tmp_path_factory.mktemp("online-server")
+    with running_server(folder, checkpoint, offline=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def swaps_channels(sam2_server: Sam2Server) -> bool:
     """Whether the server hands SAM 2 blue for red, told by a picture that is all red."""
     red = np.zeros((64, 64, 3), np.uint8)

@@ -61,12 +61,13 @@ class Sam2Server:
 
 
 @contextlib.contextmanager
-def running_server(folder: Path, checkpoint: Path) -> Iterator[Sam2Server]:
+def running_server(folder: Path, checkpoint: Path, *, offline: bool = True) -> Iterator[Sam2Server]:
     """Run the server while the context lasts.
 
     Args:
         folder: An empty folder, outside which the server writes nothing.
         checkpoint: Meta's `.pt` file of `VERSION`.
+        offline: Its `OFFLINE_MODE`, in which no step of its workflows runs on a server.
 
     Raises:
         RuntimeError: The server ended, or was not up in time; has the end of its log.
@@ -83,7 +84,7 @@ def running_server(folder: Path, checkpoint: Path) -> Iterator[Sam2Server]:
         process = subprocess.Popen(
             [sys.executable, str(program), str(listener.fileno())],
             cwd=work_dir,
-            env=_environment(folder, url, checkpoint.parent),
+            env=_environment(folder, url, checkpoint.parent, offline),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -104,7 +105,9 @@ def _lay_out(work_dir: Path, checkpoint: Path) -> None:
         (work_dir / "inference/landing/out" / name).mkdir(parents=True)
 
 
-def _environment(folder: Path, url: str, checkpoint_dir: Path) -> dict[str, str]:
+def _environment(
+    folder: Path, url: str, checkpoint_dir: Path, offline: bool = True
+) -> dict[str, str]:
     """Return this process's environment without keys and our settings, and with the server's own.
 
     `import inference.core`, which the tests do, leaves paths and an offline latch in
@@ -119,6 +122,7 @@ def _environment(folder: Path, url: str, checkpoint_dir: Path) -> dict[str, str]
     return {
         **environment,
         **offline_environment(folder / "home"),
+        "OFFLINE_MODE": str(offline),
         "WORKFLOWS_REMOTE_API_TARGET": "self-hosted",
         "LOCAL_INFERENCE_API_URL": url,
         "SAM2_BLOCK_CHECKPOINT_DIR": str(checkpoint_dir),

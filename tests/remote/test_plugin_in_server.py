@@ -35,8 +35,8 @@ def masks(answer: Any) -> np.ndarray:
     return np.array([coco_mask.decode(row["rle_mask"]) for row in rows], dtype=bool)
 
 
-def test_server_finds_and_masks_the_coins(sam2_server: Sam2Server, coins: np.ndarray) -> None:
-    answer = run(sam2_server, read_example("detect_then_segment.json"), coins)
+def test_server_finds_and_masks_the_coins(online_server: Sam2Server, coins: np.ndarray) -> None:
+    answer = run(online_server, read_example("detect_then_segment.json"), coins)
     assert answer.status_code == 200, answer.text
     (outputs,) = answer.json()["outputs"]
     found = masks(outputs)
@@ -46,16 +46,16 @@ def test_server_finds_and_masks_the_coins(sam2_server: Sam2Server, coins: np.nda
 
 
 def test_workflow_in_the_server_calls_an_endpoint(
-    sam2_server: Sam2Server, coins: np.ndarray
+    online_server: Sam2Server, coins: np.ndarray
 ) -> None:
     """The server's own endpoint: what `LOCAL_INFERENCE_API_URL` names."""
     example = read_example("remote_detect_then_segment.json")
-    there = run(sam2_server, example, coins)
+    there = run(online_server, example, coins)
     assert there.status_code == 200, there.text
     for step in example["steps"]:
         if step["type"] in TYPES:
             step["execution_mode"] = "local"
-    here = run(sam2_server, example, coins)
+    here = run(online_server, example, coins)
     assert here.status_code == 200, here.text
     remote, local = (masks(answer.json()["outputs"][0]) for answer in (there, here))
     # A grey photo, so that the colour order plays no part.
@@ -64,9 +64,9 @@ def test_workflow_in_the_server_calls_an_endpoint(
 
 
 def test_roboflow_s_own_client_runs_the_workflow(
-    sam2_server: Sam2Server, coins: np.ndarray
+    online_server: Sam2Server, coins: np.ndarray
 ) -> None:
-    client = InferenceHTTPClient(api_url=sam2_server.url, api_key="any")
+    client = InferenceHTTPClient(api_url=online_server.url, api_key="any")
     definition = workflow(segment(points="$inputs.points"), inputs=[parameter("points")])
     (outputs,) = client.run_workflow(
         specification=definition,
@@ -77,15 +77,15 @@ def test_roboflow_s_own_client_runs_the_workflow(
     assert len(outputs["scores"]) == 2
 
 
-def test_bad_input_is_the_caller_s_fault(sam2_server: Sam2Server, coins: np.ndarray) -> None:
+def test_bad_input_is_the_caller_s_fault(online_server: Sam2Server, coins: np.ndarray) -> None:
     definition = workflow(segment(points="$inputs.points"), inputs=[parameter("points")])
-    answer = run(sam2_server, definition, coins, points=[[5000, 10]])
+    answer = run(online_server, definition, coins, points=[[5000, 10]])
     assert answer.status_code == 400
     assert "image 0: points: object 0, point 0: (5000, 10) lies outside the image" in answer.text
 
 
 def test_forbidden_server_is_the_caller_s_fault_and_no_key_is_shown(
-    sam2_server: Sam2Server, coins: np.ndarray
+    online_server: Sam2Server, coins: np.ndarray
 ) -> None:
     step = segment(
         points=[[151, 60]],
@@ -94,8 +94,8 @@ def test_forbidden_server_is_the_caller_s_fault_and_no_key_is_shown(
         api_url="http://evil.test",
         api_key="rf_0123456789",
     )
-    answer = run(sam2_server, workflow(step), coins)
+    answer = run(online_server, workflow(step), coins)
     assert answer.status_code == 400
     assert "does not allow http://evil.test" in answer.text
     assert "rf_0123456789" not in answer.text
-    assert "rf_0123456789" not in sam2_server.log_path.read_text(errors="replace")
+    assert "rf_0123456789" not in online_server.log_path.read_text(errors="replace")

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from sam2_block import process_state
 from sam2_block.backends.base import ReadyPrediction
+from sam2_block.backends.remote.bodies import SMALL_RESPONSE, ResponseLimits
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
-from sam2_block.backends.remote.failures import may_refuse_format, refuses_format
+from sam2_block.backends.remote.failures import check_deadline, may_refuse_format
 from sam2_block.backends.remote.places import Places
 from sam2_block.backends.remote.recent_keys import RecentKeys
 from sam2_block.backends.remote.retry import Deadline
@@ -21,6 +22,7 @@ from sam2_block.backends.remote.wire import (
     chunks,
     parse_answer,
     prompt_json,
+    response_limits,
 )
 from sam2_block.backends.remote.workers import run_in_time
 from sam2_block.errors import RemoteAnswerError, RemoteError, RemoteStatusError
@@ -44,6 +46,12 @@ _MOST_PROMPTS = 64
 # Images that servers are thought to know, and servers. Forgetting one costs a request, no more.
 _REMEMBERED = 1000
 
+# How long a server that refused RLE is not tried with it: it may be updated, or be another one.
+_POLYGONS_ONLY_S = 600.0
+
+# Failures that say nothing about the image's id.
+_REFUSED_KEY_OR_RATE = (401, 403, 429)
+
 
 @dataclass(frozen=True)
 class _Upload:
@@ -56,16 +64,17 @@ class _Upload:
     deadline: Deadline
     is_shared: bool = False  # by several requests
 
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return (self.image.shape[0], self.image.shape[1])
+
     def naming(self) -> dict[str, Any]:
         """Return the fields of every request on this image.
 
         The version is always named: servers and clients differ in the one they take without it.
         """
         return {"sam2_version_id": self.version, "image_id": self.image_id}
-
-    def image_json(self) -> dict[str, str]:
-        """Return the image as the endpoint takes it; encoded only now that it has to be sent."""
-        return {"type": "base64", "value": self.image_format.encode(self.image)}
 
 
 class RemoteService:
@@ -85,7 +94,8 @@ class RemoteService:
         self.image_format = ImageFormat.of(settings)
         self.known = RecentKeys(_REMEMBERED)
         self.embedding = Places(1)
-        self.with_rle, self.without_rle = RecentKeys(_REMEMBERED), RecentKeys(_REMEMBERED)
+        self.with_rle = RecentKeys(_REMEMBERED)
+        self.without_rle = RecentKeys(_REMEMBERED, _POLYGONS_ONLY_S)
 
     @property
     def client(self) -> HttpClient:
@@ -159,8 +169,27 @@ class RemoteBackend:
     def _key(self, upload: _Upload) -> tuple[str, ...]:
         return (self._endpoint.url, upload.version, upload.image_id)
 
-    def _post(self, path: str, payload: dict[str, Any], deadline: Deadline) -> Any:
-        return self._service.client.post(self._endpoint, path, payload, deadline)
+    def _image_json(self, upload: _Upload) -> dict[str, str]:
+        """Return the image as the endpoint takes it; encoded only now that it has to be sent."""
+        check_deadline(self._endpoint.url, upload.deadline)
+        return {"type": "base64", "value": upload.image_format.encode(upload.image)}
+
+    def _post(
+        self,
+        path: str,
+        payload: dict[str, Any],
+        upload: _Upload,
+        limits: ResponseLimits = SMALL_RESPONSE,
+        max_attempts: int | None = None,
+    ) -> Any:
+        return self._service.client.post(
+            self._endpoint,
+            path,
+            payload,
+            upload.deadline,
+            limits=limits,
+            max_attempts=max_attempts,
+        )
 
     def _run(self, calls: Sequence[Callable[[], Result]], deadline: Deadline) -> list[Result]:
         return run_in_time(calls, self.concurrent_images, deadline, self._endpoint.url)
@@ -173,8 +202,8 @@ class RemoteBackend:
         with self._service.embedding.take(own_key, upload.deadline):
             if key in self._service.known:
                 return
-            payload = {**upload.naming(), "image": upload.image_json()}
-            answer = self._post(EMBED_PATH, payload, upload.deadline)
+            payload = {**upload.naming(), "image": self._image_json(upload)}
+            answer = self._post(EMBED_PATH, payload, upload)
             if not isinstance(answer, dict) or answer.get("image_id") != upload.image_id:
                 raise RemoteAnswerError(
                     f"{self._endpoint.url} did not confirm the `image_id` of the image it embedded."
@@ -196,16 +225,16 @@ class RemoteBackend:
             if error.prompt_index is None or error.prompt_index >= len(group):
                 raise
             index = group[error.prompt_index]
-            raise RemoteStatusError(
-                f"{error} That is prompt {index} of the image, {prompts[index]}.",
-                status=error.status,
-                detail=error.detail,
-                prompt_index=index,
-            ) from None
+            named = error.with_context(f"That is prompt {index} of the image, {prompts[index]}.")
+            named.prompt_index = index
+            raise named from None
+        url = self._endpoint.url
         try:
-            return parse_answer(answer, len(group), (upload.image.shape[0], upload.image.shape[1]))
+            return parse_answer(
+                answer, len(group), upload.image_hw, lambda: check_deadline(url, upload.deadline)
+            )
         except RemoteAnswerError as error:
-            raise RemoteAnswerError(f"{self._endpoint.url} sent {error}.") from None
+            raise RemoteAnswerError(f"{url} sent {error}.") from None
 
     def _ask_in_known_format(self, upload: _Upload, payload: dict[str, Any]) -> Any:
         """Ask for RLE, and a server that knows none, for polygons.
@@ -226,7 +255,7 @@ class RemoteBackend:
                 polygons = self._ask(upload, in_polygons)
             except RemoteError:
                 raise error from None
-            answer = None if refuses_format(error) else self._ask_once_more(upload, in_rle)
+            answer = None if error.refuses_format else self._ask_once_more(upload, in_rle)
             if answer is None:
                 logger.warning("%s knows no RLE: its masks come as polygons, without holes", url)
                 service.without_rle.add(url)
@@ -243,31 +272,57 @@ class RemoteBackend:
     def _ask(self, upload: _Upload, payload: dict[str, Any]) -> Any:
         """Send a request by the image's id where the server knows it, else with the image."""
         key = self._key(upload)
+        max_attempts = None
         if key in self._service.known:
-            answer = self._ask_by_id(upload, payload)
-            if answer is None and upload.is_shared:
+            by_id = self._ask_by_id(upload, payload)
+            if by_id.is_unknown and upload.is_shared:
                 self._embed(upload)
-                answer = self._ask_by_id(upload, payload)
-            if answer is not None:
-                return answer
-        answer = self._post(
-            SEGMENT_PATH, {**payload, "image": upload.image_json()}, upload.deadline
-        )
+                by_id = self._ask_by_id(upload, payload)
+            if by_id.answer is not None:
+                return by_id.answer
+            max_attempts = None if by_id.is_unknown else 1
+        with_image = {**payload, "image": self._image_json(upload)}
+        answer = self._segment_request(upload, with_image, max_attempts)
         self._service.known.add(key)
         return answer
 
-    def _ask_by_id(self, upload: _Upload, payload: dict[str, Any]) -> Any:
-        """Send a request without the image; None where the server does not know the image."""
+    def _ask_by_id(self, upload: _Upload, payload: dict[str, Any]) -> _ById:
+        """Send a request without the image.
+
+        Raises:
+            RemoteError: The image would not help: the key or the rate was refused.
+        """
         # The endpoint wants an image all the same, and takes an empty one where it knows the id.
         by_id = {**payload, "image": {"type": "base64", "value": ""}}
         try:
-            return self._post(SEGMENT_PATH, by_id, upload.deadline)
-        except RemoteStatusError as error:
-            if error.status != 400:
+            return _ById(answer=self._segment_request(upload, by_id))
+        except RemoteError as error:
+            # A wait that the deadline left no room for has the refusal as its cause.
+            statuses = {getattr(e, "status", None) for e in (error, error.__cause__)}
+            if not statuses.isdisjoint(_REFUSED_KEY_OR_RATE) or upload.deadline.remaining_s() == 0:
                 raise
             # It has forgotten the image, or this is another one of several servers.
             self._service.known.discard(self._key(upload))
-            return None
+            return _ById(is_unknown=400 in statuses)
+
+    def _segment_request(
+        self, upload: _Upload, payload: dict[str, Any], max_attempts: int | None = None
+    ) -> Any:
+        limits = response_limits(len(payload["prompts"]["prompts"]), upload.image_hw)
+        return self._post(SEGMENT_PATH, payload, upload, limits, max_attempts)
+
+
+@dataclass(frozen=True)
+class _ById:
+    """What became of a request without the image.
+
+    Attributes:
+        answer: The parsed response, or None where it failed.
+        is_unknown: Whether the server does not know the image, as it says by the status 400.
+    """
+
+    answer: Any = None
+    is_unknown: bool = False
 
 
 def shared_service(settings: Settings, user: object = None) -> RemoteService:

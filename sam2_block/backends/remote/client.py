@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
+import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
 
+from sam2_block.backends.execution import check_reachable
+from sam2_block.backends.remote.bodies import (
+    SMALL_RESPONSE,
+    ResponseLimits,
+    TooLargeError,
+    parse_json,
+)
+from sam2_block.backends.remote.call import Call, RequestBody, read_response
 from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.backends.remote.failures import (
+    check_deadline,
     error_of_deadline,
     error_of_status,
     error_of_transport,
 )
+from sam2_block.backends.remote.http_logs import servers_words_hidden
 from sam2_block.backends.remote.places import Places
+from sam2_block.backends.remote.proxies import ProxyRules
 from sam2_block.backends.remote.retry import Deadline, RetryPolicy, parse_retry_after
+from sam2_block.backends.remote.transport import DEADLINE, NetworkTransport
 from sam2_block.errors import RemoteAnswerError, RemoteError, RemoteTimeoutError, SettingsError
 from sam2_block.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-# An answer of RLE masks takes kilobytes. What is larger than this is not one, and is not read.
-MAX_ANSWER_BYTES = 256 * 1024**2
-_PIECE_BYTES = 256 * 1024
-_ENCODINGS = ("identity", "gzip", "deflate")
 
 
 class HttpClient:
@@ -54,23 +61,29 @@ class HttpClient:
         )
         self._sleep = sleep
         self._places = Places(settings.max_concurrent_requests)
+        self._transport = transport
+        self._http = self._new_http()
+
+    def _new_http(self) -> httpx.Client:
+        """Make the client, with connections of its own."""
         # Redirects are not followed: the key stays with the host it was meant for. Nor are cookies
         # kept: those of one caller's requests would go with another's.
-        try:
-            self._http = httpx.Client(
-                transport=transport,
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-                follow_redirects=False,
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-            )
-        except (ImportError, ValueError, OSError) as error:
-            raise SettingsError(
-                f"no HTTP client can be made ({type(error).__name__}): check SSL_CERT_FILE,"
-                " SSL_CERT_DIR, ALL_PROXY, HTTP_PROXY and HTTPS_PROXY."
-            ) from error
+        return httpx.Client(
+            transport=self._transport or NetworkTransport(_ssl_context(), ProxyRules()),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            follow_redirects=False,
+            trust_env=False,
+        )
 
     def post(
-        self, endpoint: Endpoint, path: str, payload: dict[str, Any], deadline: Deadline
+        self,
+        endpoint: Endpoint,
+        path: str,
+        payload: dict[str, Any],
+        deadline: Deadline,
+        *,
+        limits: ResponseLimits = SMALL_RESPONSE,
+        max_attempts: int | None = None,
     ) -> Any:
         """Send a request, again where that may help, and return the parsed answer.
 
@@ -79,13 +92,17 @@ class HttpClient:
             path: Path of the endpoint, from the server's URL.
             payload: The body; the key is added to it.
             deadline: When to give up, waits included.
+            limits: The most that the response may hold.
+            max_attempts: Most tries, where these are to be fewer than the operator's setting.
 
         Raises:
+            ExecutionNotAllowedError: Nothing may be sent to that server.
             RemoteError: There is no answer; the class and the message say why.
         """
+        check_reachable(endpoint.url)
         if endpoint.api_key is not None:
             payload = {**payload, "api_key": endpoint.api_key}
-        body = json.dumps(payload).encode()
+        call = Call(endpoint, path, json.dumps(payload).encode(), deadline, limits)
         failures = 0
         while True:
             try:
@@ -96,16 +113,18 @@ class HttpClient:
                             " for one image: too many requests are under way"
                             " (SAM2_BLOCK_MAX_CONCURRENT_REQUESTS, SAM2_BLOCK_DEADLINE_S)."
                         )
-                    return self._try(endpoint, path, body, deadline)
+                    return self._try(call)
             except RemoteError as error:
                 failures += 1
                 wait_s = self._policy.wait_s(failures, error.retry_after_s)
-                if not error.transient or wait_s is None:
+                if not error.transient or wait_s is None or failures == max_attempts:
                     raise
                 if wait_s >= deadline.remaining_s():
                     raise RemoteTimeoutError(
                         f"{error} The {deadline.seconds:g} s for one image leave no room for"
-                        " another try (SAM2_BLOCK_DEADLINE_S)."
+                        " another try (SAM2_BLOCK_DEADLINE_S).",
+                        transient=error.transient,
+                        retry_after_s=error.retry_after_s,
                     ) from error
                 logger.info(
                     "try %d of %s failed, waiting %.1f s: %s", failures, path, wait_s, error
@@ -116,69 +135,67 @@ class HttpClient:
         """Close the connections."""
         self._http.close()
 
-    def _try(self, endpoint: Endpoint, path: str, body: bytes, deadline: Deadline) -> Any:
-        remaining_s = deadline.remaining_s()
-        if remaining_s == 0:
-            raise error_of_deadline(endpoint.url, deadline)
-        timeout = httpx.Timeout(
-            min(self._read_timeout_s, remaining_s),
-            connect=min(self._connect_timeout_s, remaining_s),
-        )
-        headers = {
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-            "Accept-Encoding": ", ".join(_ENCODINGS),
-        }
-        failure: RemoteError | None = None
+    def _try(self, call: Call) -> Any:
+        """Send a request once and return the parsed response."""
+        status, headers, content = self._exchange(call)
+        if status != 200:
+            wait_s = parse_retry_after(headers.get("Retry-After"))
+            raise error_of_status(call.endpoint, status, content, wait_s)
+        check_deadline(call.endpoint.url, call.deadline)
         try:
-            with self._http.stream(
-                "POST",
-                endpoint.url + path,
-                content=_pieces(endpoint, body, deadline),
-                headers=headers,
-                timeout=timeout,
-            ) as response:
-                content = _read(endpoint, response, deadline)
+            return parse_json(content, call.limits.max_values)
+        except TooLargeError:
+            problem = "a response of more values than the request allows"
+        except (ValueError, RecursionError):
+            problem = "something that is not JSON. Is it an inference server?"
+        # Only here, so that no error is chained: it may quote a server that repeats the key.
+        raise RemoteAnswerError(f"{call.endpoint.url} answered with {problem}")
+
+    def _exchange(self, call: Call) -> tuple[int, httpx.Headers, bytes]:
+        """Send a request and return the status, the headers and the body of its response."""
+        url, deadline = call.endpoint.url, call.deadline
+        check_deadline(url, deadline)
+        body = RequestBody(call)
+        try:
+            with (
+                servers_words_hidden(call.endpoint),
+                self._http.stream(
+                    "POST",
+                    url + call.path,
+                    content=body,
+                    headers=call.headers(),
+                    timeout=self._timeout(deadline),
+                    extensions={DEADLINE: deadline},
+                ) as response,
+            ):
+                content = read_response(call, response)
+                if response.status_code == 200 and not body.is_sent:
+                    raise httpx.RemoteProtocolError("a response came before the request was sent")
+                return response.status_code, response.headers, content
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
             # `UnicodeError`: a host name that has no international form, such as `xn--0`.
             cut_short = isinstance(error, httpx.TimeoutException) and deadline.remaining_s() == 0
             failure = (
-                error_of_deadline(endpoint.url, deadline)
+                error_of_deadline(url, deadline)
                 if cut_short
-                else error_of_transport(endpoint, error)
+                else error_of_transport(call.endpoint, error)
             )
-        if failure is not None:
-            # Only here, so that no error is chained: it may quote a server that repeats the key.
-            raise failure
-        if response.status_code != 200:
-            wait_s = parse_retry_after(response.headers.get("Retry-After"))
-            raise error_of_status(endpoint, response.status_code, content, wait_s)
-        with contextlib.suppress(ValueError, RecursionError):
-            return json.loads(content)
-        raise RemoteAnswerError(
-            f"{endpoint.url} answered with something that is not JSON. Is it an inference server?"
+        # Only here, so that no error is chained: it may quote a server that repeats the key.
+        raise failure
+
+    def _timeout(self, deadline: Deadline) -> httpx.Timeout:
+        remaining_s = deadline.remaining_s()
+        return httpx.Timeout(
+            min(self._read_timeout_s, remaining_s),
+            connect=min(self._connect_timeout_s, remaining_s),
         )
 
 
-def _pieces(endpoint: Endpoint, body: bytes, deadline: Deadline) -> Iterator[bytes]:
-    """Yield a body bit by bit: a server that takes it slowly does not get more than its time."""
-    for start in range(0, len(body), _PIECE_BYTES):
-        if deadline.remaining_s() == 0:
-            raise error_of_deadline(endpoint.url, deadline)
-        yield body[start : start + _PIECE_BYTES]
-
-
-def _read(endpoint: Endpoint, response: httpx.Response, deadline: Deadline) -> bytes:
-    if response.headers.get("Content-Encoding", "identity").lower() not in _ENCODINGS:
-        # What is packed twice, or better than by gzip, can be gigabytes in one small piece.
-        raise RemoteAnswerError(f"{endpoint.url} packed its answer in a way not asked for.")
-    content = bytearray()
-    for piece in response.iter_bytes():
-        content += piece
-        if len(content) > MAX_ANSWER_BYTES:
-            raise RemoteAnswerError(
-                f"{endpoint.url} answered with more than {MAX_ANSWER_BYTES // 2**20} MiB."
-            )
-        if deadline.remaining_s() == 0:
-            raise error_of_deadline(endpoint.url, deadline)
-    return bytes(content)
+def _ssl_context() -> ssl.SSLContext:
+    try:
+        return httpx.create_ssl_context()
+    except (ValueError, OSError) as error:
+        raise SettingsError(
+            f"no certificates can be loaded ({type(error).__name__}): check SSL_CERT_FILE and"
+            " SSL_CERT_DIR."
+        ) from error

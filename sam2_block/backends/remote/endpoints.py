@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from sam2_block.backends.execution import is_roboflow_host
 from sam2_block.errors import EndpointNotAllowedError, OptionError
+from sam2_block.redaction import redact
 from sam2_block.setting_values import secret
 from sam2_block.settings import Settings
 from sam2_block.urls import normalise_url
-
-# Roboflow's own hosts: the hosted API, and dedicated deployments.
-_ROBOFLOW_DOMAINS = ("roboflow.com", "roboflow.cloud")
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,11 @@ class Endpoint:
 
     url: str
     api_key: str | None = field(default=None, repr=False)
-    key_source: str = "no key was sent: set ROBOFLOW_API_KEY, or the step's api_key"
+    key_source: str = "no key was sent: set ROBOFLOW_API_KEY, or give an api_key"
 
     def without_key(self, text: str) -> str:
-        """Return a text with the key struck out."""
-        return text.replace(self.api_key, "***") if self.api_key else text
+        """Return a message with the key struck out."""
+        return redact(text, self.api_key)
 
 
 def choose_endpoint(settings: Settings, api_url: str | None, api_key: str | None) -> Endpoint:
@@ -66,7 +65,7 @@ def choose_endpoint(settings: Settings, api_url: str | None, api_key: str | None
             " SAM2_BLOCK_ALLOWED_API_URLS."
         )
     if own_key:
-        return Endpoint(url, own_key, "the step's api_key")
+        return Endpoint(url, own_key, "the api_key that was given")
     if not is_operators:
         return Endpoint(
             url, None, "no key was sent: a server that the step names needs the step's api_key"
@@ -89,8 +88,4 @@ def _normalised(api_url: object) -> str:
 def _may_be_named(url: str, settings: Settings) -> bool:
     if url in settings.allowed_api_urls:
         return True
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return parts.scheme == "https" and any(
-        host == domain or host.endswith("." + domain) for domain in _ROBOFLOW_DOMAINS
-    )
+    return urlsplit(url).scheme == "https" and is_roboflow_host(url)

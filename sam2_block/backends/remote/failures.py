@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import ssl
 from typing import Any
 
 import httpx
 
+from sam2_block.backends.remote.bodies import SMALL_RESPONSE, TooLargeError, parse_json
 from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.backends.remote.retry import TRANSIENT_STATUSES, Deadline
 from sam2_block.errors import (
@@ -39,6 +39,16 @@ def error_of_deadline(url: str, deadline: Deadline) -> RemoteTimeoutError:
     )
 
 
+def check_deadline(url: str, deadline: Deadline) -> None:
+    """Stop work on an image for which the time is over.
+
+    Raises:
+        RemoteTimeoutError: It is.
+    """
+    if deadline.remaining_s() == 0:
+        raise error_of_deadline(url, deadline)
+
+
 def error_of_transport(endpoint: Endpoint, error: Exception) -> RemoteError:
     """Make the error of a request that got no answer, or only a part of one.
 
@@ -47,7 +57,9 @@ def error_of_transport(endpoint: Endpoint, error: Exception) -> RemoteError:
         error: What `httpx` raised.
     """
     url, name = endpoint.url, type(error).__name__
-    said = _shortened(endpoint.without_key(str(error))) or name
+    # Bytes that are not HTTP are quoted as a bytearray: they may be the key in any spelling.
+    words = str(error).partition(": bytearray(")[0]
+    said = _shortened(endpoint.without_key(words)) or name
     if isinstance(error, httpx.ConnectTimeout):
         return RemoteTimeoutError(
             f"{url} did not take the connection in time (SAM2_BLOCK_CONNECT_TIMEOUT_S).",
@@ -87,29 +99,26 @@ def error_of_status(
         body: The answer.
         retry_after_s: How long the server asked to wait, or None.
     """
-    words, prompt_index = _words_of(body.decode("utf-8", "replace"))
-    # Only now: JSON can spell the key in escapes. And not later: a part of it may be left.
-    words = _shortened(endpoint.without_key(words))
+    words, prompt_index = _words_of(body)
+    # Only now: JSON can spell the key in escapes. And before it is cut: a part may be left.
+    shown = _shortened(endpoint.without_key(words))
+    words = _shortened(words)  # what is decided by the server's words knows all of them
     return RemoteStatusError(
         f"{endpoint.url} answered {status}: {_meaning(endpoint, status, words)}"
-        + (f" It says: {words}" if words else ""),
+        + (f" It says: {shown}" if shown else ""),
         status=status,
-        detail=words,
+        detail=shown,
         prompt_index=prompt_index,
+        refuses_format=status in (400, 422, 500) and _names_format(words),
         transient=_passes(status, words),
         retry_after_s=retry_after_s,
     )
 
 
-def refuses_format(error: RemoteStatusError) -> bool:
-    """Whether a server says that it does not know the format of masks that it was asked for."""
-    return error.status in (400, 422, 500) and _names_format(error.detail)
-
-
 def may_refuse_format(error: RemoteStatusError) -> bool:
     """Whether a failure may be due to the format of masks: servers do not always say it."""
     unexplained = error.status == 500 and error.detail in ("", "Internal error.")
-    return unexplained or refuses_format(error)
+    return unexplained or error.refuses_format
 
 
 def _names_format(words: str) -> bool:
@@ -165,13 +174,16 @@ def _meaning(endpoint: Endpoint, status: int, words: str) -> str:
     return "expected 200."
 
 
-def _words_of(body: str) -> tuple[str, int | None]:
+def _words_of(body: bytes) -> tuple[str, int | None]:
     """Return what a server says in words, and the index of the prompt that it complains of."""
+    text = body.decode("utf-8", "replace")
     try:
-        parsed = json.loads(body)
+        parsed = parse_json(text.encode(), SMALL_RESPONSE.max_values)
+    except TooLargeError:
+        return "", None
     except (ValueError, RecursionError):
-        page = body.lstrip().startswith("<")  # of a proxy
-        return ("" if page else body), None
+        page = text.lstrip().startswith("<")  # of a proxy
+        return ("" if page else text), None
     if not isinstance(parsed, dict):
         return str(parsed or ""), None
     said = parsed.get("message") or parsed.get("detail") or ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from sam2_block.process_state import ForkSafeLock
 
@@ -13,21 +15,31 @@ class RecentKeys:
 
     Args:
         most: How many are kept.
+        lifetime_s: How long a key is kept after it was added, in seconds.
+        clock: Tells the time in seconds.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(
+        self,
+        most: int,
+        lifetime_s: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._most = most
+        self._lifetime_s = lifetime_s
+        self._clock = clock
         self._lock = ForkSafeLock()
-        self._keys: OrderedDict[Hashable, None] = OrderedDict()
+        self._keys: OrderedDict[Hashable, float] = OrderedDict()
 
     def __contains__(self, key: Hashable) -> bool:
         with self._lock:
-            return key in self._keys
+            added = self._keys.get(key)
+            return added is not None and self._clock() - added < self._lifetime_s
 
     def add(self, key: Hashable) -> None:
         """Keep a key, and forget the one that was added the longest ago if need be."""
         with self._lock:
-            self._keys[key] = None
+            self._keys[key] = self._clock()
             self._keys.move_to_end(key)
             while len(self._keys) > self._most:
                 self._keys.popitem(last=False)

@@ -21,9 +21,9 @@ def run_in_time(
 ) -> list[Result]:
     """Make calls side by side and return their results in order.
 
-    A request watches its own deadline; but a name server that hangs, or an answer whose headers
-    drip in, it cannot watch. So nobody waits for a request any longer than it may take. Its thread
-    ends when the network does, and holds up no exit of the process.
+    A request watches its own deadline, but cannot interrupt a name server that hangs. So nobody
+    waits for a request any longer than it may take; its thread ends later, and holds up no exit of
+    the process.
 
     Args:
         calls: What to do.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from sam2_block.backends.remote import client as client_module
@@ -14,7 +13,7 @@ from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.settings import Settings
 from tests.unit.remote.fake_endpoint import FakeEndpoint
-from tests.unit.remote.scripted_server import URL, Clock, Post, Server
+from tests.unit.remote.scripted_server import URL, Clock, Post, Server, Transport
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def post(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Post]:
 
     def send(server: Server, *, key: str | None = None, seconds: float = 1000, **own: Any) -> Any:
         settings = Settings().override(**{"max_attempts": 4, **own})
-        client = HttpClient(settings, transport=httpx.MockTransport(server), sleep=clock.sleep)
+        client = HttpClient(settings, transport=Transport(server), sleep=clock.sleep)
         clients.append(client)
         endpoint = Endpoint(URL, key)
         return client.post(endpoint, "/sam2/x", {"a": [1, "\u00e4"]}, clock.deadline(seconds))

@@ -17,6 +17,7 @@ from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.masks import coco_rle
 from sam2_block.settings import Settings
+from tests.unit.remote.scripted_server import Transport
 
 URL = "http://sam2.test"
 Spoil = Callable[[httpx.Request], "httpx.Response | None"]
@@ -46,7 +47,7 @@ class FakeEndpoint:
     def backend(self, **settings: Any) -> RemoteBackend:
         """Return a backend that asks this endpoint; it never waits between tries."""
         chosen = Settings(api_url=URL).override(**settings)
-        client = HttpClient(chosen, transport=httpx.MockTransport(self), sleep=lambda seconds: None)
+        client = HttpClient(chosen, transport=Transport(self), sleep=lambda seconds: None)
         return RemoteBackend(RemoteService(chosen, client), Endpoint(URL))
 
     @property

@@ -31,6 +31,20 @@ class Server:
         return answer
 
 
+class Transport(httpx.MockTransport):
+    """Hands out responses as the network does: not read yet, as httpx reads those made of bytes."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        if not response.is_stream_consumed:
+            return response
+        return httpx.Response(
+            response.status_code,
+            headers=response.headers,
+            stream=httpx.ByteStream(response.content),
+        )
+
+
 class Clock:
     """Time that passes by sleeping only."""
 

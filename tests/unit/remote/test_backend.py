@@ -219,6 +219,20 @@ def test_refused_prompt_is_named(backend: RemoteBackend, endpoint: FakeEndpoint)
     )
 
 
+def test_named_prompt_keeps_what_the_error_knows(endpoint: FakeEndpoint) -> None:
+    backend = endpoint.backend(max_attempts=1)
+    detail = [{"loc": ["body", "prompts", "prompts", 0], "msg": "bad"}]
+    endpoint.spoil = lambda request: httpx.Response(
+        503, json={"detail": detail}, headers={"Retry-After": "7"}
+    )
+    with pytest.raises(RemoteStatusError, match="That is prompt 0 of the image") as caught:
+        ask(backend, BOX)
+    error = caught.value
+    assert (error.status, error.transient, error.retry_after_s) == (503, True, 7.0)
+    assert (error.detail, error.prompt_index) == ("body.prompts.prompts.0: bad", 0)
+    assert error.refuses_format is False
+
+
 MALFORMED: dict[str, Any] = {
     "a list": [],
     "no predictions": {"time": 1},

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from sam2_block.backends.remote.backend import RemoteBackend
+from sam2_block.backends.remote.recent_keys import RecentKeys
 from sam2_block.errors import RemoteStatusError
 from sam2_block.prompts import LabeledPoint, Prompt
 from tests.unit.remote.fake_endpoint import FakeEndpoint, refuse
@@ -82,6 +83,38 @@ def test_failure_that_passes_does_not_cost_the_holes(
     assert formats(endpoint) == ["rle"] * 4 + ["json", "rle"]
     ask(backend, BOX)
     assert formats(endpoint)[-1] == "rle"
+
+
+@pytest.mark.parametrize("refusal", ["Invalid format rle", "Internal error."])
+def test_server_without_rle_is_tried_again_after_a_while(
+    endpoint: FakeEndpoint, refusal: str
+) -> None:
+    """It may have been updated, or be another one behind the same name."""
+    backend = endpoint.backend(max_attempts=1)
+    now = [0.0]
+    backend._service.without_rle = RecentKeys(10, 600.0, lambda: now[0])
+    endpoint.spoil = lambda request: refuse(500, refusal) if b'"rle"' in request.content else None
+    ask(backend, BOX)
+    for seconds in (0.0, 599.0):
+        now[0] = seconds
+        before = len(endpoint.requests)
+        ask(backend, BOX)
+        assert formats(endpoint)[before:] == ["json"]
+    now[0] = 600.0
+    before = len(endpoint.requests)
+    ask(backend, BOX)
+    assert formats(endpoint)[before] == "rle"
+    endpoint.spoil = lambda request: None
+    now[0] = 1200.0
+    before = len(endpoint.requests)
+    ask(backend, BOX)
+    ask(backend, BOX)
+    assert formats(endpoint)[before:] == ["rle", "rle"]
+    backend._service.close()
+
+
+def test_downgrade_lasts_ten_minutes(backend: RemoteBackend) -> None:
+    assert backend._service.without_rle._lifetime_s == 600
 
 
 def test_log_says_that_holes_are_lost(

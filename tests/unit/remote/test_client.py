@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from sam2_block.backends.remote import client as client_module
+from sam2_block.backends.remote.call import PIECE_BYTES
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.backends.remote.retry import TRANSIENT_STATUSES, Deadline
 from sam2_block.errors import RemoteStatusError, RemoteTimeoutError
 from sam2_block.settings import Settings
-from tests.unit.remote.scripted_server import URL, Clock, Post, Server, ok
+from tests.unit.remote.scripted_server import URL, Clock, Post, Server, Transport, ok
 
 
 def test_request_and_answer(post: Post) -> None:
@@ -33,19 +33,19 @@ def test_no_key_is_sent_where_there_is_none(post: Post) -> None:
     assert json.loads(server.requests[0].content) == {"a": [1, "\u00e4"]}
 
 
-LARGE = {"image": "x" * (3 * client_module._PIECE_BYTES + 1)}
+LARGE = {"image": "x" * (3 * PIECE_BYTES + 1)}
 
 
 def test_large_body_arrives_whole() -> None:
     server = Server(ok())
-    client = HttpClient(Settings(), transport=httpx.MockTransport(server))
+    client = HttpClient(Settings(), transport=Transport(server))
     client.post(Endpoint(URL), "/x", LARGE, Deadline(1000))
     assert json.loads(server.requests[0].content) == LARGE
     client.close()
 
 
 def test_server_that_takes_a_body_slowly_is_given_up_at_the_deadline() -> None:
-    client = HttpClient(Settings(), transport=httpx.MockTransport(Server(ok())))
+    client = HttpClient(Settings(), transport=Transport(Server(ok())))
     ticks = iter(range(100))  # one second with every look at the clock
     with pytest.raises(RemoteTimeoutError, match="had not answered when the 4 s"):
         client.post(Endpoint(URL), "/x", LARGE, Deadline(4, clock=lambda: next(ticks)))
@@ -109,6 +109,9 @@ def test_wait_beyond_the_deadline_is_not_begun(header: str, post: Post, clock: C
         " (SAM2_BLOCK_DEADLINE_S)."
     )
     assert (len(server.requests), clock.sleeps) == (1, [])
+    # What the server said is not lost.
+    assert caught.value.transient
+    assert caught.value.retry_after_s >= 10
 
 
 def test_sleeps_and_tries_end_before_the_deadline(post: Post, clock: Clock) -> None:

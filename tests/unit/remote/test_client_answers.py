@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import inspect
-import json
 import ssl
 import zlib
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from typing import Any
 import httpx
 import pytest
 
-from sam2_block.backends.remote import client as client_module
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.backends.remote.retry import Deadline
@@ -139,8 +137,8 @@ NOT_JSON = f"{URL} answered with something that is not JSON. Is it an inference 
         b'{"predictions": []} {}',
         b'{"a": "\xff\xfe"}',
         b"\xff\xfe\x00",
-        b"[" * 200_000,
-        b'{"a":' * 200_000,
+        b"[" * 50_000,
+        b'{"a":' * 50_000,
         b"1" * 5000,
     ],
     ids=lambda content: repr(content[:12]),
@@ -191,6 +189,7 @@ def test_packed_answer(content: bytes, encoding: str, post: Post) -> None:
     assert server.requests[0].headers["Accept-Encoding"] == "identity, gzip, deflate"
 
 
+NOT_REQUESTED = "sent an answer that cannot be unpacked (an encoding that was not requested)."
 TWICE = gzip.compress(gzip.compress(b"{}"))
 
 
@@ -202,10 +201,10 @@ TWICE = gzip.compress(gzip.compress(b"{}"))
         (packed(b"\xff\xff\xff", "deflate"), "sent an answer that cannot be unpacked ("),
         (packed(gzip.compress(b"{}")[:-12], "gzip"), "answered with something that is not JSON."),
         # Kilobytes of these can be gigabytes of answer.
-        (packed(TWICE, "gzip, gzip"), "packed its answer in a way not asked for."),
-        (packed(TWICE, "gzip", "gzip"), "packed its answer in a way not asked for."),
-        (packed(b"{}", "br"), "packed its answer in a way not asked for."),
-        (packed(b"{}", "zstd"), "packed its answer in a way not asked for."),
+        (packed(TWICE, "gzip, gzip"), NOT_REQUESTED),
+        (packed(TWICE, "gzip", "gzip"), NOT_REQUESTED),
+        (packed(b"{}", "br"), NOT_REQUESTED),
+        (packed(b"{}", "zstd"), NOT_REQUESTED),
     ],
 )
 def test_answer_packed_badly(answer: httpx.Response, says: str, post: Post, clock: Clock) -> None:
@@ -213,30 +212,3 @@ def test_answer_packed_badly(answer: httpx.Response, says: str, post: Post, cloc
         post(Server(answer))
     assert str(caught.value).startswith(f"{URL} {says}")
     assert clock.sleeps == []
-
-
-@pytest.mark.parametrize("status", [200, 400, 503])
-@pytest.mark.parametrize("encoding", ["identity", "gzip"])
-def test_answer_larger_than_any_is_not_read(
-    status: int, encoding: str, post: Post, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client_module, "MAX_ANSWER_BYTES", 3 * 2**20)
-    pieces = []
-
-    def endless() -> Iterator[bytes]:
-        packer = zlib.compressobj(wbits=31)
-        while len(pieces) < 1000:
-            pieces.append(None)
-            piece = b" " * 2**20
-            yield packer.compress(piece) + packer.flush(2) if encoding == "gzip" else piece
-
-    headers = {"Content-Encoding": encoding}
-    server = Server(lambda request: httpx.Response(status, headers=headers, content=endless()))
-    with pytest.raises(RemoteAnswerError, match=rf"^{URL} answered with more than 3 MiB\.$"):
-        post(server)
-    assert len(pieces) == 4
-
-
-def test_answer_as_large_as_may_be_is_read(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "MAX_ANSWER_BYTES", len(json.dumps({"fine": True})))
-    assert post(Server(httpx.Response(200, content=json.dumps({"fine": True})))) == {"fine": True}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import socket
 import ssl
 import threading
 import traceback
@@ -12,14 +13,18 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
+import numpy as np
 import pytest
 
+from sam2_block.backends.remote import backend as remote_backend
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint, choose_endpoint
 from sam2_block.backends.remote.retry import Deadline
-from sam2_block.errors import RemoteError
+from sam2_block.errors import RemoteError, RemoteStatusError
+from sam2_block.segmenter import Segmenter
 from sam2_block.settings import Settings
-from tests.unit.remote.scripted_server import Post, Server, ok
+from tests.unit.remote.raw_server import client, post, read_request, response, serving
+from tests.unit.remote.scripted_server import Post, Server, Transport, ok
 
 # Never written as one word in a call: a traceback shows the source of its lines.
 KEY = "k3y" * 5
@@ -137,7 +142,7 @@ def test_no_cookie_of_one_caller_goes_with_the_request_of_another() -> None:
         return ok(**{"Set-Cookie": "session=callers-own; Path=/"})
 
     server = Server(answer)
-    client = HttpClient(Settings(), transport=httpx.MockTransport(server))
+    client = HttpClient(Settings(), transport=Transport(server))
     for key in (KEY, "another"):
         client.post(Endpoint("http://sam2.test", key), "/x", {}, Deadline(1000))
     assert [request.headers.get("Cookie") for request in server.requests] == [None, None]
@@ -183,3 +188,115 @@ def test_key_is_not_in_what_httpx_logs_of_a_real_connection(
     loggers = {record.name.partition(".")[0] for record in log.records}
     assert loggers >= {"httpx", "httpcore"}
     assert not [text for text in texts_of(caught.value, log) if KEY in text]
+
+
+def in_hex(key: str) -> str:
+    return key.encode().hex()
+
+
+ECHOES: dict[str, Callable[[str], str]] = {
+    "reason phrase": lambda said: f"HTTP/1.1 200 {said}\r\nContent-Length: 2\r\n\r\n{{}}",
+    "header": lambda said: f"HTTP/1.1 200 OK\r\nX-Key: {said}\r\nContent-Length: 2\r\n\r\n{{}}",
+    "name of a header": lambda said: (
+        f"HTTP/1.1 200 OK\r\n{said}: x\r\nContent-Length: 2\r\n\r\n{{}}"
+    ),
+    "interim response": lambda said: (
+        f"HTTP/1.1 103 {said}\r\nLink: {said}\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    ),
+    "cookie": lambda said: (
+        f"HTTP/1.1 200 OK\r\nSet-Cookie: a={said}\r\nContent-Length: 2\r\n\r\n{{}}"
+    ),
+    "redirect": lambda said: (
+        f"HTTP/1.1 307 Moved\r\nLocation: http://x/{said}\r\nContent-Length: 0\r\n\r\n"
+    ),
+    "no status line": lambda said: f"{said}\r\n\r\n",
+    "no header": lambda said: f"HTTP/1.1 200 OK\r\n{said}\r\n\r\n",
+    "length": lambda said: f"HTTP/1.1 200 OK\r\nContent-Length: {said}\r\n\r\n",
+    "chunk": lambda said: f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{said}\r\n",
+    "body": lambda said: f"HTTP/1.1 400 No\r\nContent-Length: {len(said)}\r\n\r\n{said}",
+    "after the response": lambda said: f"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{{}}{said}",
+}
+
+
+@pytest.mark.parametrize("name", ECHOES)
+@pytest.mark.parametrize("form", [str, in_hex], ids=["as it is", "in hex"])
+def test_server_that_repeats_the_key_gets_it_into_no_log(
+    name: str, form: Callable[[str], str], log: pytest.LogCaptureFixture
+) -> None:
+    """Whatever httpx and httpcore log at DEBUG, and however the server writes the key."""
+
+    def handle(connection: socket.socket, number: int) -> None:
+        body = read_request(connection)
+        connection.sendall(ECHOES[name](form(body["api_key"])).encode())
+        connection.shutdown(socket.SHUT_RDWR)
+
+    texts: list[str] = []
+    with serving(handle) as url, client() as http:
+        for _ in range(2):
+            try:
+                post(http, url, KEY)
+            except RemoteError as error:
+                texts += texts_of(error, log)
+    texts += (text for record in log.records for text in (record.getMessage(), repr(vars(record))))
+    loggers = {record.name.partition(".")[0] for record in log.records}
+    assert "httpcore" in loggers
+    # Only what an error quotes on purpose may hold another form of the key.
+    words = KEY if form is str or name == "body" else form(KEY)
+    assert not [text for text in texts if words in text]
+
+
+def test_log_lines_of_others_are_left_alone(log: pytest.LogCaptureFixture) -> None:
+    """The process may use httpx for something else."""
+
+    def handle(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 Fine\r\nX-Theirs: theirs\r\nContent-Length: 2\r\n\r\n{}")
+
+    with serving(handle) as url, client() as http:
+        post(http, url, KEY)
+        log.clear()
+        httpx.post(url, json={}, trust_env=False)
+    assert "200 Fine" in log.text
+    assert "X-Theirs" in log.text
+
+
+@pytest.mark.parametrize(
+    "key", ["mask", "mask format", "Internal", "sam2", "a", "1", "error", "message"]
+)
+@pytest.mark.parametrize("status", [404, 422, 500])
+def test_ordinary_key_changes_nothing_that_is_decided(key: str, status: int, post: Post) -> None:
+    """It is struck out of what is shown, and of nothing that the server's words are read for."""
+
+    def error(of: str | None, words: str) -> RemoteStatusError:
+        server = Server(httpx.Response(status, json={"message": words}))
+        with pytest.raises(RemoteStatusError) as caught:
+            post(server, key=of, max_attempts=1)
+        return caught.value
+
+    for words in ("Invalid mask format rle", "Internal error.", "model 'sam2/segment_image'"):
+        plain, keyed = error("another-key-0123", words), error(key, words)
+        assert keyed.transient == plain.transient
+        assert keyed.refuses_format == plain.refuses_format
+        assert str(keyed).partition(" It says: ")[0] == str(plain).partition(" It says: ")[0]
+
+
+def test_key_of_a_program_is_not_called_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROBOFLOW_API_KEY", "operators-0123")
+    monkeypatch.setattr(remote_backend, "_services", {})
+
+    def handle(connection: socket.socket, number: int) -> None:
+        while (body := read_request(connection)) is not None:
+            is_operators = body["api_key"] == "operators-0123"
+            connection.sendall(response({}, status="403 No" if is_operators else "401 No"))
+
+    photo = np.zeros((20, 20, 3), np.uint8)
+    with serving(handle) as url:
+        own = Segmenter.remote("hiera_tiny", api_url=url, api_key="programs-0123")
+        with pytest.raises(RemoteError, match=r"401: .*\(the api_key that was given\)"):
+            own.segment(photo, None, [[5, 5]])
+        operators = Segmenter.remote("hiera_tiny", api_url=url)
+        with pytest.raises(RemoteError, match=r"403: .*\(the operator's key, SAM2_BLOCK_API_KEY"):
+            operators.segment(photo, None, [[5, 5]])
+    for service in remote_backend._services.values():
+        service.close()

@@ -30,7 +30,7 @@ def test_operators_server_gets_the_operators_key(api_url: str | None, api_key: s
 def test_key_of_the_step_comes_first(api_url: str | None) -> None:
     endpoint = choose_endpoint(SETTINGS, api_url, f" {STEPS_KEY}\n")
     assert (endpoint.url, endpoint.api_key) == (api_url or OWN_URL, STEPS_KEY)
-    assert endpoint.key_source == "the step's api_key"
+    assert endpoint.key_source == "the api_key that was given"
 
 
 ALLOWED = [
@@ -148,7 +148,7 @@ def test_values_that_are_no_text(value: Any) -> None:
 def test_operator_without_a_key() -> None:
     endpoint = choose_endpoint(Settings(), None, None)
     assert endpoint == Endpoint(HOSTED_URL)
-    assert endpoint.key_source == ("no key was sent: set ROBOFLOW_API_KEY, or the step's api_key")
+    assert endpoint.key_source == "no key was sent: set ROBOFLOW_API_KEY, or give an api_key"
 
 
 def test_key_is_in_no_repr() -> None:
@@ -161,9 +161,16 @@ def test_key_is_in_no_repr() -> None:
 @pytest.mark.parametrize(
     ("api_key", "text", "struck"),
     [
-        ("k3y", "the key k3y, and k3y", "the key ***, and ***"),
-        ("k3y", "no secret", "no secret"),
-        ("a.c", "abc a.c", "abc ***"),
+        ("k3yk3yk3y", "the key k3yk3yk3y, andk3yk3yk3y", "the key ***, and***"),
+        ("k3yk3y+k3y", "?api_key=k3yk3y%2Bk3y&x=1", "?api_key=***&x=1"),
+        ("k3yk3yk3y", "no secret", "no secret"),
+        # Short ones may be ordinary words, and are struck out where they stand as a value.
+        ("mask", "no mask, data/mask/a.png: mask", "no mask, data/mask/a.png: mask"),
+        ("mask", "api_key=\"mask\" or 'mask'", "api_key=\"***\" or '***'"),
+        ("mask", "?api_key=mask&x=mask", "?api_key=***&x=***"),
+        ("a", "a format is a format", "a format is a format"),
+        ("1234", "1234 bytes, =12345, '1234'", "1234 bytes, =12345, '***'"),
+        ("a.c", "'abc' 'a.c'", "'abc' '***'"),
         (None, "the key None", "the key None"),
         ("", "nothing", "nothing"),
     ],

@@ -12,7 +12,6 @@ from sam2_block.backends.remote.failures import (
     error_of_status,
     error_of_transport,
     may_refuse_format,
-    refuses_format,
 )
 from sam2_block.backends.remote.retry import TRANSIENT_STATUSES
 from sam2_block.errors import (
@@ -187,12 +186,12 @@ def test_server_that_repeats_the_key(status: int, body: Any) -> None:
 )
 def test_refusal_of_the_format(detail: str, refused: bool) -> None:
     error = error_of(500, {"message": detail})
-    assert refuses_format(error) is refused
+    assert error.refuses_format is refused
     # The same request would be refused again.
     assert error.transient is not refused
     # A failure without a reason may be that, too.
     assert may_refuse_format(error) is (refused or detail in ("", "Internal error."))
-    assert not refuses_format(error_of(401, {"message": detail}))
+    assert not error_of(401, {"message": detail}).refuses_format
 
 
 @pytest.mark.parametrize(

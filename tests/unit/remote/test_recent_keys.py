@@ -78,3 +78,19 @@ def test_threads_may_all_add_and_discard_at_once() -> None:
             future.result(30)
     keys = [(thread, index) for thread in range(8) for index in range(500)]
     assert sum(key in images for key in keys) <= 8
+
+
+def test_keys_expire() -> None:
+    now = [0.0]
+    keys = RecentKeys(10, lifetime_s=5.0, clock=lambda: now[0])
+    keys.add("a")
+    now[0] = 4.9
+    assert "a" in keys
+    keys.add("b")
+    now[0] = 5.0
+    assert "a" not in keys
+    assert "b" in keys
+    keys.add("a")
+    now[0] = 9.9
+    assert "a" in keys
+    assert "b" not in keys

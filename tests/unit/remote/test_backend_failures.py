@@ -1,0 +1,127 @@
+"""Requests by the image's id that fail, and work that is stopped at its deadline."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from sam2_block.backends.remote import backend as backend_module
+from sam2_block.backends.remote import wire
+from sam2_block.backends.remote.backend import RemoteBackend
+from sam2_block.backends.remote.retry import Deadline
+from sam2_block.backends.remote.wire import ImageFormat
+from sam2_block.errors import RemoteStatusError, RemoteTimeoutError
+from tests.unit.remote.fake_endpoint import FakeEndpoint, refuse
+from tests.unit.remote.test_backend import BOX, ask, box, boxes_of
+
+
+def is_by_id(request: httpx.Request) -> bool:
+    return not json.loads(request.content)["image"]["value"]
+
+
+BY_ID_FAILURES: dict[str, Any] = {
+    **{str(status): refuse(status, "no") for status in (400, 404, 409, 410, 413, 422, 500, 503)},
+    "in its own words": refuse(500, "KeyError: sam2_block-123"),
+    "a redirect": httpx.Response(307, headers={"Location": "/"}),
+    "no predictions": httpx.Response(200, content=b"<html>"),
+    "broken off": httpx.RemoteProtocolError("broken off"),
+}
+
+
+@pytest.mark.parametrize("name", BY_ID_FAILURES)
+@pytest.mark.parametrize("count", [1, 150])
+def test_request_by_id_that_fails_is_sent_with_the_image(
+    backend: RemoteBackend, endpoint: FakeEndpoint, name: str, count: int
+) -> None:
+    """A server may have forgotten the image, and say so in any way."""
+    prompts = [box(index) for index in range(count)]
+    ask(backend, *prompts)
+
+    def spoil(request: httpx.Request) -> httpx.Response | None:
+        if not is_by_id(request):
+            return None
+        if isinstance(BY_ID_FAILURES[name], Exception):
+            raise BY_ID_FAILURES[name]
+        return BY_ID_FAILURES[name]
+
+    endpoint.spoil = spoil
+    assert boxes_of(ask(backend, *prompts)) == [
+        (x, y, x + 2, y + 1) for x, y in ((index % 50, index // 50) for index in range(count))
+    ]
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+def test_refused_key_or_rate_is_not_a_matter_of_the_image(
+    endpoint: FakeEndpoint, status: int
+) -> None:
+    backend = endpoint.backend(max_attempts=1)
+    ask(backend, BOX)
+    endpoint.spoil = lambda request: refuse(status, "no") if is_by_id(request) else None
+    with pytest.raises(RemoteStatusError, match=f"answered {status}"):
+        ask(backend, BOX)
+    assert endpoint.uploads == 1
+    # Nor is the wait for it, where there is no time for that.
+    backend = endpoint.backend(deadline_s=5)
+    ask(backend, box(9))
+    headers = {"Retry-After": "3600"}
+    endpoint.spoil = lambda request: (
+        httpx.Response(429, headers=headers) if is_by_id(request) else None
+    )
+    with pytest.raises(RemoteTimeoutError, match="no room for another try"):
+        ask(backend, box(9))
+    assert endpoint.uploads == 2
+
+
+def test_image_is_sent_once_where_it_does_not_help(endpoint: FakeEndpoint) -> None:
+    backend = endpoint.backend(max_attempts=4)
+    ask(backend, BOX)
+    endpoint.spoil = lambda request: refuse(503, "busy")
+    with pytest.raises(RemoteStatusError, match="answered 503"):
+        ask(backend, BOX)
+    assert [bool(body["image"]["value"]) for _, body in endpoint.requests[1:]] == [False] * 4 + [
+        True
+    ]
+
+
+def test_nothing_is_computed_after_the_deadline(
+    endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither is an image encoded nor a mask decoded for a caller who has gone."""
+    backend = endpoint.backend()
+    now = [0.0]
+    monkeypatch.setattr(backend_module, "Deadline", lambda s: Deadline(s, lambda: now[0]))
+    run = backend_module.run_in_time
+    calls = []
+
+    def run_late(work: Any, *rest: Any) -> Any:
+        now[0] += 1000
+        return run(work, *rest)
+
+    def count(*_: Any) -> Any:
+        calls.append(None)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backend_module, "run_in_time", run_late)
+        patch.setattr(ImageFormat, "encode", count)
+        with pytest.raises(RemoteTimeoutError, match="had not answered when the 180 s"):
+            ask(backend, BOX)
+    assert (calls, endpoint.requests) == ([], [])
+
+    def spoil(request: httpx.Request) -> None:
+        now[0] += 100
+
+    endpoint.spoil = spoil
+    decode = wire.decode_coco_rle
+
+    def decode_slowly(*own: Any) -> Any:
+        calls.append(None)
+        now[0] += 50
+        return decode(*own)
+
+    monkeypatch.setattr(wire, "decode_coco_rle", decode_slowly)
+    with pytest.raises(RemoteTimeoutError, match="had not answered when the 180 s"):
+        ask(backend, *[box(index) for index in range(9)])
+    assert len(calls) == 2
