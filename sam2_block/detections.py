@@ -14,24 +14,54 @@ import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 
-CLASS_NAME = "class_name"
-DETECTION_ID = "detection_id"
-PROMPT_DETECTION_ID = "prompt_detection_id"
-SAM2_SCORE = "sam2_score"
-RLE_MASK = "rle_mask"
+from sam2_block.class_ids import class_id_of_name, class_ids_of_names
+from sam2_block.columns import (
+    CLASS_NAME,
+    DETECTION_ID,
+    PROMPT_DETECTION_ID,
+    RLE_MASK,
+    UNTRACKED,
+    of_the_old_mask,
+)
+from sam2_block.mask_boxes import boxes_over_masks, boxes_over_rle
+from sam2_block.merging import extend_merge
+from sam2_block.row_checks import checked_rows
 
 POINT_CLASS_NAME = "foreground"
-POINT_CLASS_ID = 0
-UNTRACKED = -1
+POINT_CLASS_ID = class_id_of_name(POINT_CLASS_NAME)
 
 Indices = NDArray[np.intp]
 
-# Columns that describe the mask which came in with the prompt. Serialisers would hand them out in
-# place of the new mask, so they do not travel on.
-OF_THE_OLD_MASK = ("polygon", RLE_MASK)
-
 # Columns that say the same of every row of an image, and what they say of an image on its own.
 _OF_THE_IMAGE = {"scaling_relative_to_parent": 1.0, "scaling_relative_to_root_parent": 1.0}
+
+# Rows are made here, so from here on others can be merged with them.
+extend_merge()
+
+
+def read_rows(detections: Any) -> sv.Detections:
+    """Read what a detector, or a block behind one, gives as prompts.
+
+    Args:
+        detections: Detections, of which nothing is changed.
+
+    Returns:
+        Rows whose columns are checked, without masks. The boxes of rows that came with masks
+        enclose the last pixels of these (`mask_boxes`).
+
+    Raises:
+        PromptError: A column cannot be read; see `row_checks.checked_rows`.
+    """
+    rows = checked_rows(detections)
+    rle = rows.data.get(RLE_MASK)
+    if rows.mask is not None:
+        rows.xyxy = boxes_over_masks(rows.xyxy, rows.mask)
+    elif rle is not None:
+        rows.xyxy = boxes_over_rle(rows.xyxy, rle)
+    # Read once: where rows pass here again, their boxes stay as they are.
+    rows.mask = None
+    rows.data.pop(RLE_MASK, None)
+    return rows
 
 
 def rows_of_classes(detections: sv.Detections, class_filter: Sequence[str] | None) -> Indices:
@@ -64,9 +94,11 @@ def prompt_rows(
 
     Returns:
         Rows without masks, with `class_name`, `class_id`, `prompt_detection_id` and a new
-        `detection_id`; `confidence` is the detector's, NaN where it gave none. A point's object is
-        of class `foreground`, has an empty `prompt_detection_id`, is untracked (-1) where others
-        are tracked, and has NaN, 0, False, empty text or None in further columns.
+        `detection_id`; `confidence` is the detector's, NaN where it gave none. Classes with a name
+        and no number have a number made of the name (`class_ids`). A point's object is of class
+        `foreground`, whose number no other class here has; it has an empty `prompt_detection_id`,
+        is untracked (-1) where others are tracked, and has NaN, 0, False, empty text or None in
+        further columns.
     """
     count, point_objects = len(kept), len(point_boxes_xyxy)
     total = len(detections)
@@ -74,10 +106,11 @@ def prompt_rows(
     def extended(values: Any, fill: Any = None) -> NDArray[Any]:
         return _extended(_column(values)[kept], point_objects, fill)
 
+    outdated = of_the_old_mask(detections.data)
     data = {
         name: extended(values, _OF_THE_IMAGE.get(name))
         for name, values in detections.data.items()
-        if name not in OF_THE_OLD_MASK
+        if name not in outdated
     }
     data[CLASS_NAME] = np.array(
         [*class_names(detections)[kept].tolist(), *[POINT_CLASS_NAME] * point_objects],
@@ -87,20 +120,39 @@ def prompt_rows(
     prompt_ids = _new_ids(count) if prompt_ids is None else [str(prompt_ids[i]) for i in kept]
     data[PROMPT_DETECTION_ID] = np.array([*prompt_ids, *[""] * point_objects], dtype=np.str_)
     data[DETECTION_ID] = np.array(_new_ids(count + point_objects), dtype=np.str_)
-    class_id = np.zeros(total, dtype=int) if detections.class_id is None else detections.class_id
+    class_id = _class_ids(detections)
     confidence = detections.confidence
     confidence = np.full(total, np.nan) if confidence is None else confidence
     tracker_id = detections.tracker_id
+    with np.errstate(over="ignore"):  # such a box is invalid, and its row gets another
+        boxes = detections.xyxy[kept].astype(np.float32)
     point_boxes = np.array(point_boxes_xyxy, dtype=np.float32).reshape(-1, 4)
     return sv.Detections(
-        xyxy=np.concatenate([detections.xyxy[kept].astype(np.float32), point_boxes]),
+        xyxy=np.concatenate([boxes, point_boxes]),
         confidence=extended(confidence.astype(np.float32)),
-        class_id=extended(class_id, POINT_CLASS_ID),
+        class_id=extended(class_id, _point_class_id(detections, class_id)),
         # Signed: an untracked object is -1.
         tracker_id=None if tracker_id is None else extended(tracker_id.astype(int), UNTRACKED),
         data=data,
         metadata=dict(detections.metadata),
     )
+
+
+def _class_ids(detections: sv.Detections) -> NDArray[Any]:
+    """Return the number of each row's class; 0 where the detector gave neither number nor name."""
+    if detections.class_id is not None:
+        return np.asarray(detections.class_id)
+    if CLASS_NAME not in detections.data:
+        return np.zeros(len(detections), dtype=np.int64)
+    return np.array(class_ids_of_names(class_names(detections).tolist()), dtype=np.int64)
+
+
+def _point_class_id(detections: sv.Detections, class_id: NDArray[Any]) -> int:
+    """Return the number of the class `foreground`: the same in all images, unless it is taken."""
+    names = class_names(detections).tolist()
+    pairs = zip(class_id.tolist(), names, strict=True)
+    taken = {number for number, name in pairs if name != POINT_CLASS_NAME}
+    return class_id_of_name(POINT_CLASS_NAME, taken) if taken else POINT_CLASS_ID
 
 
 def _new_ids(count: int) -> list[str]:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from sam2_block import process_state
 from sam2_block.backends.base import Backend, MaskPrediction
 from sam2_block.backends.source import BackendSource
-from sam2_block.detections import SAM2_SCORE, prompt_rows, rows_of_classes
-from sam2_block.errors import ClosedError, InputError, OptionError, PromptError
+from sam2_block.columns import SAM2_SCORE
+from sam2_block.detections import prompt_rows, read_rows, rows_of_classes
+from sam2_block.errors import ClosedError, InputError, OptionError
 from sam2_block.images import Image, as_image
 from sam2_block.mask_arrays import MaskArray
 from sam2_block.masks import EMPTY_MASK
@@ -28,6 +29,7 @@ from sam2_block.prompt_limits import PromptLimits
 from sam2_block.prompts import (
     InvalidBoxes,
     Prompt,
+    clipped_box,
     prompts_from_boxes,
     prompts_from_points,
 )
@@ -54,7 +56,8 @@ class SegmentOptions:
         class_filter: Names of the classes to segment, other detections being dropped; None or
             empty for all.
         confidence_source: Whether `confidence` is SAM's predicted quality or the detector's.
-        invalid_boxes: Whether a box without area in the image gives an empty mask or an error.
+        invalid_boxes: Whether a box that is not finite, or has no area in the image, gives an
+            empty mask (`empty`), no row (`drop`) or an error.
 
     Raises:
         OptionError: A value is outside its range.
@@ -290,7 +293,7 @@ def segment_image(
     """Segment the objects in boxes and at points of one image.
 
     Every box is one object, and every point list another. N prompts give N rows, in order, boxes
-    first; only `threshold` and `class_filter` leave rows out.
+    first; only `threshold`, `class_filter` and `invalid_boxes: drop` leave rows out.
 
     Args:
         backend: Where SAM 2 runs. It is not called where there is nothing to ask.
@@ -304,21 +307,22 @@ def segment_image(
 
     Returns:
         Detections with `mask` (`(N, H, W)`, a bool array or `CompactMasks`, which read like one),
-        `xyxy` (the tight box of the mask, or the prompt's box where the mask is empty),
+        `xyxy` (the tight box of the mask, or where that is empty the prompt's box inside the
+        image),
         `confidence`, and the columns of `detections.prompt_rows` and `sam2_score` (float).
 
     Raises:
         Sam2BlockError: The request, the settings or the checkpoint cannot be used.
     """
     image = as_image(image)
-    if detections is None:
-        detections = sv.Detections.empty()
-    elif not isinstance(detections, sv.Detections):
-        raise PromptError(f"boxes: expected sv.Detections; got {type(detections).__name__}.")
+    detections = read_rows(sv.Detections.empty() if detections is None else detections)
     image_hw = (image.shape[0], image.shape[1])
     kept_boxes = rows_of_classes(detections, options.class_filter)
     limits.check(len(kept_boxes), points)
     by_box = prompts_from_boxes(detections.xyxy, image_hw, options.invalid_boxes, kept_boxes)
+    if options.invalid_boxes == "drop":
+        kept_boxes = kept_boxes[[prompt is not None for prompt in by_box]]
+        by_box = [prompt for prompt in by_box if prompt is not None]
     by_points = prompts_from_points(points, image_hw)
     prompts = [*by_box, *by_points]
     warn_of_shares(prompts, image_hw)
@@ -327,8 +331,9 @@ def segment_image(
     answers = _ask(backend, image, prompts, options)
     scores = np.array([answer.score if answer else 0.0 for answer in answers], dtype=np.float32)
     kept = np.flatnonzero(scores >= np.float32(options.threshold))
-    extents = [prompt.extent_xyxy for prompt in by_points]
-    rows: sv.Detections = prompt_rows(detections, kept_boxes, extents)[kept]
+    of_points = [prompt.extent_xyxy for prompt in by_points]
+    rows: sv.Detections = prompt_rows(detections, kept_boxes, of_points)[kept]
+    extents = [*(clipped_box(box, image_hw) for box in detections.xyxy[kept_boxes]), *of_points]
     rows.data[SAM2_SCORE] = scores[kept]
     rows.confidence = _confidence(rows.confidence, scores[kept], options.confidence_source)
     # One mask at a time: no other stands at the image's size.
@@ -336,8 +341,7 @@ def segment_image(
         answer = answers[index]
         mask = answer.mask() if answer else EMPTY_MASK
         array.append(mask)
-        if not mask.is_empty:
-            rows.xyxy[row] = mask.box_xyxy
+        rows.xyxy[row] = extents[index] if mask.is_empty else mask.box_xyxy
     rows.mask = array.get()
     return rows
 

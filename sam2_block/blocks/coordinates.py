@@ -22,6 +22,8 @@ from supervision.config import ORIENTED_BOX_COORDINATES
 
 from sam2_block.detections import object_column
 from sam2_block.errors import PromptError
+from sam2_block.images import as_image
+from sam2_block.row_checks import shown
 
 _RESIZED = "one of them was resized after it was cut from the input image"
 
@@ -50,6 +52,7 @@ def in_pixels_of(image: WorkflowImageData, detections: Any) -> Any:
     Raises:
         PromptError: Rows were found on an image that does not belong to this one, or was resized.
     """
+    as_image(image.numpy_image)  # whose size is read below
     if not isinstance(detections, sv.Detections) or len(detections) == 0:
         return detections
     shifts = [_shift_xy(_Row(detections, index), image) for index in range(len(detections))]
@@ -65,9 +68,7 @@ class _Row:
     def __init__(self, detections: sv.Detections, index: int) -> None:
         def pair(key: str) -> tuple[int, int] | None:
             values = detections.data.get(key)
-            if values is None or None in (pair := list(values[index])):
-                return None
-            return int(pair[0]), int(pair[1])
+            return None if values is None else _pair(key, index, values[index])
 
         def text(key: str) -> str | None:
             values = detections.data.get(key)
@@ -80,6 +81,19 @@ class _Row:
         self.root_size = pair(ROOT_PARENT_DIMENSIONS_KEY)
         self.place = pair(ROOT_PARENT_COORDINATES_KEY)
         self.place_in_parent = pair(PARENT_COORDINATES_KEY)
+
+
+def _pair(column: str, row: int, value: Any) -> tuple[int, int] | None:
+    """Read two whole numbers, which may be written as text; None where one of them is unknown."""
+    try:
+        first, second = value
+        return None if first is None or second is None else (int(first), int(second))
+    except (TypeError, ValueError, OverflowError) as error:
+        if value is None:
+            return None
+        raise PromptError(
+            f"boxes: {column}, row {row}: expected two whole numbers, or None; got {shown(value)}."
+        ) from error
 
 
 def _shift_xy(row: _Row, image: WorkflowImageData) -> tuple[int, int]:
@@ -142,9 +156,19 @@ def _moved(detections: sv.Detections, shift_xy: NDArray[Any]) -> sv.Detections:
     for name in POINT_COLUMNS:
         if name in moved.data:
             rows = [
-                points if points is None or len(points) == 0 else np.asarray(points) + shift
-                for points, shift in zip(moved.data[name], shift_xy, strict=True)
+                _moved_points(name, row, *pair)
+                for row, pair in enumerate(zip(moved.data[name], shift_xy, strict=True))
             ]
-            ragged = np.asarray(moved.data[name]).dtype == object
+            kept = moved.data[name]
+            ragged = not isinstance(kept, np.ndarray) or kept.dtype == object
             moved.data[name] = object_column(rows) if ragged else np.array(rows)
     return moved
+
+
+def _moved_points(column: str, row: int, points: Any, shift_xy: NDArray[Any]) -> Any:
+    try:
+        return points if points is None or len(points) == 0 else np.asarray(points) + shift_xy
+    except (TypeError, ValueError) as error:
+        raise PromptError(
+            f"boxes: {column}, row {row}: expected points, (x, y) each; got {shown(points)}."
+        ) from error

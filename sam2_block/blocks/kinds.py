@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ from roboflow_workflows.core_steps.common.serializers import serialise_rle_sv_de
 from roboflow_workflows.execution_engine.entities.types import Kind
 
 from sam2_block import PREDICTIONS_KIND_NAME
-from sam2_block.detections import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE, object_column
+from sam2_block.columns import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE
+from sam2_block.detections import object_column
+from sam2_block.json_values import json_value
 from sam2_block.mask_arrays import cropped_masks
+from sam2_block.masks import BoolArray, CroppedMask
 from sam2_block.out_of_memory import naming_mask_memory_errors
 
 _DOCS = """
@@ -21,11 +25,10 @@ What `sam2_block/segment@v1` gives: instance segmentation predictions, one row a
 `InstanceDetections`. It is declared beside the engine's own two kinds of instance
 segmentation, so that it connects wherever they do.
 
-**SERIALISATION:** as `rle_instance_segmentation_prediction`, with the column `rle_mask` where the
-rows have it. Those of a crop do not: their RLE is made of the masks when the answer is written, in
-the coordinates that the output asks for, since the engine has moved boxes and masks to the root
-image by then. Every row is there, one with an empty mask too.
-Each row has `sam2_score` and `prompt_detection_id` besides.
+**SERIALISATION:** as `rle_instance_segmentation_prediction`. `rle_mask` is made of the masks when
+the answer is written, in the coordinates that the output asks for, since the engine has moved boxes
+and masks to the root image by then. Every row is there, one with an empty mask too.
+Each row has `sam2_score` and `prompt_detection_id` besides. A number that is not finite is `null`.
 """
 
 PREDICTIONS_KIND = Kind(
@@ -52,24 +55,30 @@ def serialise_predictions(predictions: Any) -> dict[str, Any]:
     if not isinstance(predictions, sv.Detections):
         raise TypeError(f"expected sv.Detections; got {type(predictions).__name__}")
     rows = copy.copy(predictions)
-    rows.data = dict(predictions.data)
-    if RLE_MASK not in rows.data:
-        rows.data[RLE_MASK] = rle_column(rows)
-    answer: dict[str, Any] = serialise_rle_sv_detections(rows)
+    rows.data = {**predictions.data, RLE_MASK: rle_column(predictions)}
+    document: dict[str, Any] = serialise_rle_sv_detections(rows)
     for name, convert in ((SAM2_SCORE, float), (PROMPT_DETECTION_ID, str)):
-        for entry, value in zip(answer["predictions"], rows.data[name], strict=True):
+        for entry, value in zip(document["predictions"], rows.data[name], strict=True):
             entry[name] = convert(value)
-    return answer
+    written: dict[str, Any] = json_value(document)
+    return written
 
 
 @naming_mask_memory_errors()
-def rle_column(rows: sv.Detections, *, in_boxes: bool = False) -> np.ndarray[Any, Any]:
-    """Return the masks as a column of compressed COCO RLE, on the masks' own grid.
+def rle_column(rows: sv.Detections) -> np.ndarray[Any, Any]:
+    """Return the masks of rows as a column of compressed COCO RLE, on the masks' own grid."""
+    masks = rows.mask
+    _, height, width = masks.shape
+    cropped: Iterable[CroppedMask] = cropped_masks(masks)
+    if isinstance(masks, np.ndarray) and np.isfinite(rows.xyxy).all():
+        cropped = map(_whole, masks, cropped_masks(masks, rows.xyxy))
+    return object_column([mask.coco_rle((height, width)) for mask in cropped])
 
-    Args:
-        rows: Rows with masks.
-        in_boxes: No mask exceeds its row's box, as is so until other blocks change rows.
+
+def _whole(mask: BoolArray, in_box: CroppedMask) -> CroppedMask:
+    """Return a mask as its crop, known inside its box; blocks behind may have grown it since.
+
+    Pixels are counted far faster than their first and last row and column are found.
     """
-    _, height, width = rows.mask.shape
-    masks = cropped_masks(rows.mask, rows.xyxy if in_boxes else None)
-    return object_column([mask.coco_rle((height, width)) for mask in masks])
+    complete = np.count_nonzero(in_box.crop) == np.count_nonzero(mask)
+    return in_box if complete else CroppedMask.from_region(mask)

@@ -36,16 +36,19 @@ from roboflow_workflows.execution_engine.entities.base import WorkflowImageData
 from sam2_block.blocks.coordinates import POINT_COLUMNS
 from sam2_block.blocks.kinds import rle_column
 from sam2_block.blocks.results import PREDICTION_TYPE
-from sam2_block.detections import (
+from sam2_block.class_ids import class_id_of_name
+from sam2_block.columns import (
     CLASS_NAME,
     DETECTION_ID,
-    OF_THE_OLD_MASK,
     PROMPT_DETECTION_ID,
     SAM2_SCORE,
-    UNTRACKED,
-    object_column,
+    of_the_old_mask,
 )
+from sam2_block.detections import POINT_CLASS_NAME, object_column, read_rows
 from sam2_block.errors import PromptError
+from sam2_block.json_values import json_value
+from sam2_block.mask_boxes import boxes_over_masks, boxes_over_rle
+from sam2_block.row_checks import checked_boxes, shown
 from sam2_block.settings import MaskForm
 
 # A column with the prompt's own entry of `bboxes_metadata`, which goes to the answer as it came;
@@ -67,11 +70,11 @@ def prompt_detections(boxes: Any) -> sv.Detections | None:
     """Return the boxes of a native prediction, with all that belongs to each of them.
 
     Args:
-        boxes: `Detections`, `InstanceDetections`, `(KeyPoints, Detections)` or None. Masks are not
-            looked at, and nothing is changed.
+        boxes: `Detections`, `InstanceDetections`, `(KeyPoints, Detections)` or None; nothing of it
+            is changed. Of masks, only the last row and column are looked at.
 
     Raises:
-        PromptError: It is anything else.
+        PromptError: It is anything else, or a column cannot be read.
     """
     if boxes is None:
         return None
@@ -84,40 +87,35 @@ def prompt_detections(boxes: Any) -> sv.Detections | None:
             "boxes: expected detections of inference_models, as this engine runs with"
             f" ENABLE_TENSOR_DATA_REPRESENTATION=True; got {type(boxes).__name__}."
         )
-    count = len(boxes)
-    entries = [dict(entry or {}) for entry in boxes.bboxes_metadata or [{}] * count]
-    if len(entries) != count:
-        raise PromptError(f"boxes: {count} boxes with {len(entries)} entries of bboxes_metadata.")
-    image_metadata = boxes.image_metadata or {}
-    class_id = _on_cpu(boxes.class_id, torch.int64).reshape(-1)
-    names = image_metadata.get(CLASS_NAMES_KEY) or {}
-    class_names = [
-        str(entry.get(CLASS_NAME_KEY, names.get(int(row), row)))
-        for entry, row in zip(entries, class_id, strict=True)
-    ]
-    tracks = [entry.get(TRACKER_ID_KEY) for entry in entries]
+    xyxy = checked_boxes(_on_cpu("xyxy", boxes.xyxy))
+    count = len(xyxy)
+    entries = _entries(boxes.bboxes_metadata, count)
+    image_metadata = _dict("image_metadata", boxes.image_metadata)
     origin = {key: image_metadata[key] for key in _ORIGIN if image_metadata.get(key) is not None}
     points = {
         key: object_column([[] if entry.get(key) is None else entry[key] for entry in entries])
         for key in POINT_COLUMNS
         if any(key in entry for entry in entries)
     }
-    return sv.Detections(
-        xyxy=_on_cpu(boxes.xyxy, torch.float32).reshape(-1, 4),
-        confidence=_on_cpu(boxes.confidence, torch.float32).reshape(-1),
-        class_id=class_id,
-        tracker_id=_tracker_ids(tracks),
-        data={
-            CLASS_NAME: np.array(class_names, dtype=np.str_),
-            DETECTION_ID: np.array(
-                [str(entry.get(DETECTION_ID) or uuid.uuid4()) for entry in entries], dtype=np.str_
-            ),
-            _ENTRY: object_column(entries),
-            **{key: np.array([value] * count) for key, value in origin.items()},
-            **points,
-        },
-        metadata={_IMAGE: image_metadata},
-    )
+    tracks = [entry.get(TRACKER_ID_KEY) for entry in entries]
+    rows = sv.Detections.empty()
+    rows.xyxy = xyxy
+    rows.confidence = _on_cpu("confidence", boxes.confidence).reshape(-1)
+    rows.class_id = _on_cpu("class_id", boxes.class_id).reshape(-1)
+    rows.tracker_id = object_column(tracks) if any(t is not None for t in tracks) else None
+    rows.data = {
+        DETECTION_ID: object_column(
+            [str(entry.get(DETECTION_ID) or uuid.uuid4()) for entry in entries]
+        ),
+        _ENTRY: object_column(entries),
+        **{key: object_column([value] * count) for key, value in origin.items()},
+        **points,
+    }
+    rows = read_rows(rows)
+    rows.metadata = {_IMAGE: image_metadata}
+    rows.data[CLASS_NAME] = _class_names(rows.class_id, entries, image_metadata)
+    rows.xyxy = _over_masks(rows.xyxy, getattr(boxes, "mask", None))
+    return rows
 
 
 def complete_detections(rows: sv.Detections, image: WorkflowImageData) -> InstanceDetections:
@@ -161,27 +159,29 @@ def serialise_predictions(predictions: Any) -> dict[str, Any]:
     Raises:
         ValueError: They are of another type; the engine then tries its own serialisers.
     """
-    answer: dict[str, Any] = serialise_native_rle_detections(predictions)
+    document: dict[str, Any] = serialise_native_rle_detections(predictions)
     entries = predictions.bboxes_metadata or []
-    for row, entry in zip(answer["predictions"], entries, strict=True):
+    for row, entry in zip(document["predictions"], entries, strict=True):
         row[SAM2_SCORE] = entry[SAM2_SCORE]
         row[PROMPT_DETECTION_ID] = entry[PROMPT_DETECTION_ID]
-    return answer
+    written: dict[str, Any] = json_value(document)
+    return written
 
 
 def _class_ids(rows: sv.Detections, names: dict[int, str]) -> list[int]:
     """Return the class id of every row, and enter the classes that `names` lacks.
 
-    Most blocks read the class of a row from `names` by its id alone. So objects of points have an
-    id of their own where their usual one is that of another class.
+    Most blocks read the class of a row from `names` by its id alone. So objects of points have
+    another id than all classes of the model, those that this image shows none of included.
     """
+    taken = {number for number, name in names.items() if name != POINT_CLASS_NAME}
+    of_points = class_id_of_name(POINT_CLASS_NAME, taken)
     ids = []
     for index, (class_id, name) in enumerate(
         zip(rows.class_id.tolist(), rows.data[CLASS_NAME].tolist(), strict=True)
     ):
-        if _came(rows, index) is None and names.get(class_id, name) != name:
-            taken = [taken for taken, of_class in names.items() if of_class == name]
-            class_id = taken[0] if taken else max(names) + 1
+        if _came(rows, index) is None:
+            class_id = of_points
         names.setdefault(class_id, name)
         ids.append(class_id)
     return ids
@@ -190,7 +190,8 @@ def _class_ids(rows: sv.Detections, names: dict[int, str]) -> list[int]:
 def _entry(rows: sv.Detections, index: int) -> dict[str, Any]:
     """Return a row's entry of `bboxes_metadata`."""
     came = _came(rows, index) or {}
-    entry = {key: value for key, value in came.items() if key not in OF_THE_OLD_MASK}
+    outdated = of_the_old_mask(came)
+    entry = {key: value for key, value in came.items() if key not in outdated}
     for name in POINT_COLUMNS:
         if entry.get(name) is not None:
             moved = rows.data[name][index]
@@ -210,17 +211,56 @@ def _came(rows: sv.Detections, index: int) -> dict[str, Any] | None:
     return entry if isinstance(entry, dict) else None
 
 
-def _tracker_ids(tracks: list[int | None]) -> NDArray[np.int64] | None:
-    """Return the column, or None where nothing is tracked: a row is -1 or all are in tracks."""
-    if all(track is None for track in tracks):
-        return None
+def _dict(name: str, value: Any) -> dict[Any, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise PromptError(f"boxes: {name}: expected a dict or None; got {shown(value)}.")
+    return value
+
+
+def _entries(entries: Any, count: int) -> list[dict[str, Any]]:
+    if entries is None:
+        return [{} for _ in range(count)]
+    if not isinstance(entries, (list, tuple)):
+        raise PromptError(f"boxes: bboxes_metadata: expected a list; got {shown(entries)}.")
+    if len(entries) != count:
+        raise PromptError(f"boxes: {count} boxes with {len(entries)} entries of bboxes_metadata.")
+    return [dict(_dict(f"bboxes_metadata, row {row}", entry)) for row, entry in enumerate(entries)]
+
+
+def _class_names(
+    class_id: NDArray[np.int64], entries: list[dict[str, Any]], image_metadata: dict[str, Any]
+) -> NDArray[np.str_]:
+    names = _dict(CLASS_NAMES_KEY, image_metadata.get(CLASS_NAMES_KEY))
     return np.array(
-        [UNTRACKED if track is None else int(track) for track in tracks], dtype=np.int64
+        [
+            str(entry.get(CLASS_NAME_KEY, names.get(int(row), row)))
+            for entry, row in zip(entries, class_id, strict=True)
+        ],
+        dtype=np.str_,
     )
 
 
-def _on_cpu(values: torch.Tensor, dtype: torch.dtype) -> NDArray[Any]:
-    array: NDArray[Any] = values.detach().to("cpu", dtype).numpy()
+def _over_masks(boxes_xyxy: NDArray[Any], masks: Any) -> NDArray[Any]:
+    """Return the boxes as prompts that reach over the masks they came with; see `mask_boxes`."""
+    if isinstance(masks, InstancesRLEMasks):
+        # On another grid than the image's, the last pixel says nothing of the box.
+        if masks.mask_size != masks.image_size or len(masks.masks) != len(boxes_xyxy):
+            return boxes_xyxy
+        size = masks.image_size
+        return boxes_over_rle(boxes_xyxy, ({"size": size, "counts": rle} for rle in masks.masks))
+    if isinstance(masks, torch.Tensor) and masks.ndim == 3 and len(masks) == len(boxes_xyxy):
+        return boxes_over_masks(boxes_xyxy, masks.detach().to("cpu", torch.bool).numpy())
+    return boxes_xyxy
+
+
+def _on_cpu(column: str, values: Any) -> NDArray[Any]:
+    if not isinstance(values, torch.Tensor):
+        raise PromptError(f"boxes: {column}: expected a tensor; got {shown(values)}.")
+    # NumPy has no bfloat16.
+    values = values.float() if values.is_floating_point() else values
+    array: NDArray[Any] = values.detach().cpu().numpy()
     return array
 
 

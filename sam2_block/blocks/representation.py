@@ -26,10 +26,11 @@ if ENABLE_TENSOR_DATA_REPRESENTATION:
 else:
     from sam2_block.blocks.kinds import serialise_predictions
     from sam2_block.blocks.results import complete_detections
+    from sam2_block.detections import read_rows
 
     def prompt_detections(boxes: Any) -> Any:
-        """Return them as they came; `segment_image` checks them."""
-        return boxes
+        """Return the rows, checked and without their masks; None where there are none."""
+        return None if boxes is None else read_rows(boxes)
 
     def mask_form(chosen: MaskForm) -> MaskForm:
         """Return what the operator chose."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import math
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
@@ -14,8 +12,9 @@ import numpy as np
 import supervision as sv
 
 from sam2_block.cli.result_folder import ResultFolder
-from sam2_block.detections import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE
+from sam2_block.columns import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE
 from sam2_block.errors import InputError
+from sam2_block.json_values import json_value
 
 
 class ResultWriter:
@@ -106,20 +105,15 @@ def _serialised(detections: sv.Detections) -> Any:
     from sam2_block.blocks.kinds import serialise_predictions
 
     if detections.mask is not None and {SAM2_SCORE, PROMPT_DETECTION_ID} <= detections.data.keys():
-        rows = copy.copy(detections)
-        # Made of the masks: a block behind `segment` may have changed them, and left the column.
-        rows.data = {name: rows.data[name] for name in rows.data if name != RLE_MASK}
-        return serialise_predictions(rows)
+        # Made of the masks, which a block behind `segment` may have changed.
+        return serialise_predictions(detections)
     if RLE_MASK in detections.data:
         return serialise_rle_sv_detections(detections)
     return serialise_sv_detections(detections)
 
 
 def _scalar(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None  # JSON has no number for it
+    value = json_value(value)
     if value is None or isinstance(value, (bool, int, float)):
         return value
     return value.isoformat() if isinstance(value, date) else _text(str(value))

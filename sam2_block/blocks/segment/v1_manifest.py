@@ -164,12 +164,13 @@ class SegmentManifestV1(Sam2Manifest):
     invalid_boxes: InvalidBoxes = Field(
         default="empty",
         title="Invalid Boxes",
-        description="What a box without area inside the image gives: a row with an empty mask and"
-        " score 0, or an error.",
-        examples=["empty", "error"],
+        description="What a box that is not finite, or has no area inside the image, gives: a row"
+        " with an empty mask and score 0, no row, or an error.",
+        examples=["empty", "drop", "error"],
         json_schema_extra={
             "values_metadata": {
                 "empty": {"name": "Empty mask", "description": "The stream never stops."},
+                "drop": {"name": "No row", "description": "Fewer rows than boxes; never stops."},
                 "error": {"name": "Error", "description": "The step fails and names the box."},
             },
             **_WITH_BOXES,
