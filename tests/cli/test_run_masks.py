@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,3 +92,35 @@ def test_masks_of_other_models_are_written_as_the_engine_does(tmp_path: Path) ->
     (row,) = predictions_of(tmp_path)["predictions"]
     np.testing.assert_array_equal(mask_of(row), np.eye(8, dtype=bool))
     assert "sam2_score" not in row
+
+
+def test_no_number_is_written_that_is_not_finite(tmp_path: Path) -> None:
+    nan, inf = float("nan"), float("inf")
+    rows = Segmenter(backend=FakeBackend()).segment(
+        np.zeros((40, 40, 3), np.uint8), points=[[20, 10], [5, 5]]
+    )
+    rows.data |= {
+        "time_in_zone": np.array([nan]),
+        "velocity": np.array([[inf, nan]]),
+        "data": np.array([{"a": [np.float32(nan)]}], dtype=object),
+    }
+    # As a merge with the rows of others leaves it.
+    rows.data["sam2_score"] = np.array([nan], dtype=np.float32)
+    other = sv.Detections(
+        xyxy=np.array([[0.0, 0, 8, 8]]),
+        confidence=np.array([nan]),
+        class_id=np.array([1]),
+        data={"class_name": np.array(["a"]), "detection_id": np.array(["b"])},
+    )
+    outputs = {
+        "predictions": rows,
+        "other": other,
+        "nested": {"numbers": [nan, (np.float64(inf), {"a": -inf})], "array": np.array([nan, 1])},
+    }
+    (path,) = ResultWriter(tmp_path).write(Path("photo.png"), outputs)
+    assert not {"NaN", "Infinity"} & set(re.findall(r"NaN|Infinity", path.read_text()))
+    written = json.loads(path.read_text())["outputs"]
+    (row,) = written["predictions"]["predictions"]
+    assert (row["sam2_score"], row["velocity"], row["data"]) == (None, [None, None], {"a": [None]})
+    assert written["other"]["predictions"][0]["confidence"] is None
+    assert written["nested"] == {"numbers": [None, [None, {"a": None}]], "array": [None, 1.0]}

@@ -53,9 +53,13 @@ POINT = [[5, 5]]
             "confidence_source",
             "'detector' or 'sam'",
         ),
-        ({"points": POINT, "invalid_boxes": "skip"}, "invalid_boxes", "'empty' or 'error'"),
+        ({"points": POINT, "invalid_boxes": "skip"}, "invalid_boxes", "'empty', 'error' or 'drop'"),
         # These choose what comes out, so that they are the author's and not the caller's.
-        ({"points": POINT, "invalid_boxes": "$inputs.x"}, "invalid_boxes", "'empty' or 'error'"),
+        (
+            {"points": POINT, "invalid_boxes": "$inputs.x"},
+            "invalid_boxes",
+            "'empty', 'error' or 'drop'",
+        ),
         ({"points": POINT, "version": "huge"}, "version", "'hiera_tiny'"),
         ({"points": POINT, "version": "/tmp/a.pt"}, "version", "'hiera_tiny'"),
         ({"points": POINT, "class_filter": "coin"}, "class_filter", "a list of class names; got"),

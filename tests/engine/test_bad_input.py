@@ -52,20 +52,24 @@ def test_image(images: np.ndarray, says: str, fake_backend: FakeBackend) -> None
     [
         (
             boxes((1, 1, 5, 5), (1, np.nan, 3, 3)),
-            {},
-            "image 1: box 1: [1, nan, 3, 3] has a coordinate that is not a finite number.",
+            {"invalid_boxes": "error"},
+            "image 1: box 1: [1, nan, 3, 3] has a coordinate that is not a finite number of 32"
+            " bits. Set invalid_boxes to 'empty' to get an empty mask instead, or to 'drop' to"
+            " leave the box out.",
         ),
         (
-            boxes((1, 1, np.inf, 3)),
-            {},
-            "image 1: box 0: [1, 1, inf, 3] has a coordinate that is not a finite number.",
+            boxes((1, 1, 1e39, 3)),
+            {"invalid_boxes": "error"},
+            "image 1: box 0: [1, 1, 1e+39, 3] has a coordinate that is not a finite number of 32"
+            " bits. Set invalid_boxes to 'empty' to get an empty mask instead, or to 'drop' to"
+            " leave the box out.",
         ),
         (
             boxes((1, 1, 5, 5), (90, 1, 95, 5)),
             {"invalid_boxes": "error"},
             "image 1: box 1: [90, 1, 95, 5] has no area inside the image (80 wide, 60 high);"
             " expected left < right and top < bottom. Set invalid_boxes to 'empty' to get an empty"
-            " mask instead.",
+            " mask instead, or to 'drop' to leave the box out.",
         ),
     ],
 )

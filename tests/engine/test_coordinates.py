@@ -38,8 +38,8 @@ def test_boxes_found_on_one_image_are_applied_on_another(
         )
     )
     (result,) = run(definition, fake_backend, scene(HEIGHT, WIDTH, BLOB))
-    # The fake's mask fills the box; the tight box that the first step gives ends a pixel before.
-    expected = mask_of(HEIGHT, WIDTH, (BLOB[0], BLOB[1], BLOB[2] - 1, BLOB[3] - 1))
+    # The tight box that the first step gives ends at the last pixel, and the prompt behind it.
+    expected = mask_of(HEIGHT, WIDTH, BLOB)
     np.testing.assert_array_equal(result["predictions"].mask, [expected])
     left, top, right, bottom = PLACES[applied_on]
     np.testing.assert_array_equal(result["own"].mask, [expected[top:bottom, left:right]])
@@ -56,8 +56,8 @@ def test_boxes_beside_the_crop_give_empty_masks(fake_backend: FakeBackend) -> No
     (result,) = run(definition, fake_backend, scene(HEIGHT, WIDTH, outside, BLOB))
     rows = result["predictions"]
     assert rows.mask.any(axis=(1, 2)).tolist() == [False, True]
-    # The row that is empty still stands where its prompt was, in the input image.
-    np.testing.assert_array_equal(rows.xyxy[0], (4, 4, 19, 11))
+    # The row that is empty stands inside the crop: at its corner, here in the input image.
+    np.testing.assert_array_equal(rows.xyxy[0], (30, 20, 30, 20))
 
 
 def dynamic_crop(images: str) -> dict[str, Any]:
@@ -79,6 +79,7 @@ def test_boxes_that_a_dynamic_crop_gives_are_applied_on_its_crops(
     for rows, (left, top, right, bottom) in zip(
         result["predictions"], [BLOB, (40, 70, 52, 80)], strict=True
     ):
+        # The engine's crop is cut off before the last pixel, and the mask with it.
         expected = mask_of(HEIGHT, WIDTH, (left, top, right - 1, bottom - 1))
         np.testing.assert_array_equal(rows.mask, [expected])
 
@@ -144,7 +145,7 @@ def test_boxes_found_on_a_resized_crop_are_applied_on_it(
     )
     (result,) = run(in_coordinates(definition, "own"), fake_backend, scene(HEIGHT, WIDTH, BLOB))
     left, top, right, bottom = result["first"].xyxy[0].astype(int)
-    expected = mask_of(size[1], size[0], (left, top, right, bottom))
+    expected = mask_of(size[1], size[0], (left, top, right + 1, bottom + 1))
     np.testing.assert_array_equal(result["predictions"].mask, [expected])
 
 
@@ -158,7 +159,7 @@ def test_boxes_are_taken_as_they_are_where_their_image_was_resized_or_warped(
         segment(images=images, boxes="$steps.found.predictions"),
     )
     (result,) = run(definition, fake_backend, scene(HEIGHT, WIDTH, BLOB))
-    expected = mask_of(80, 100, (BLOB[0], BLOB[1], BLOB[2] - 1, BLOB[3] - 1))
+    expected = mask_of(80, 100, BLOB)
     np.testing.assert_array_equal(result["predictions"].mask, [expected])
 
 

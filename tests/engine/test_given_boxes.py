@@ -127,7 +127,7 @@ def test_rows_of_a_crop_that_comes_back_as_an_image_of_its_own(fake_backend: Fak
     )
     (result,) = run(definition, fake_backend, cut_out, boxes=[answer["rows"]])
     x, y = BLOB[0] - left, BLOB[1] - top
-    expected = mask_of(70, 100, (x, y, x + 19, y + 14))
+    expected = mask_of(70, 100, (x, y, x + 20, y + 15))
     np.testing.assert_array_equal(result["predictions"].mask, [expected])
 
 

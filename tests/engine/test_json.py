@@ -13,7 +13,7 @@ from roboflow_workflows.core_steps.common.deserializers import deserialize_rle_d
 
 from sam2_block.backends.fake import FakeBackend
 from sam2_block.blocks.kinds import serialise_predictions
-from sam2_block.detections import RLE_MASK
+from sam2_block.columns import RLE_MASK
 from tests.engine.workflows import (
     CENTRE_CROP,
     DETECTED,

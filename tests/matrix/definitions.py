@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.matrix.blocks import OURS, Cell, blocks, selectors
 from tests.matrix.entries import Entry
+from tests.matrix.others import OTHERS
 from tests.matrix.values import MASKS, fill_in
 
 SEGMENT = {"type": OURS, "images": "$inputs.image", "boxes": "$inputs.boxes", "version": "demo"}
@@ -18,6 +19,10 @@ FIRST = "$steps.first."
 _INPUTS: dict[str, dict[str, Any]] = {
     "image": {"type": "WorkflowImage"},
     "boxes": {"type": "WorkflowBatchInput", "kind": ["object_detection_prediction"]},
+    **{
+        name: {"type": "WorkflowBatchInput", "kind": ["instance_segmentation_prediction"]}
+        for name in OTHERS
+    },
     "keypoints": {"type": "WorkflowBatchInput", "kind": ["keypoint_detection_prediction"]},
     "video_metadata": {"type": "WorkflowVideoMetadata"},
     "model_output": {"type": "WorkflowBatchInput", "kind": ["language_model_output"]},

@@ -11,6 +11,7 @@ import supervision as sv
 from pycocotools import mask as coco_mask
 from roboflow_workflows.execution_engine.entities.base import WorkflowImageData
 
+from sam2_block.columns import of_the_old_mask
 from tests.matrix.entries import Entry
 from tests.matrix.running import Results
 from tests.matrix.scenes import MANY, SOURCE_ROW, Picture
@@ -211,7 +212,7 @@ def judge_upstream(
 
 
 # Columns that belong to the new rows, or to the masks that the boxes came with.
-_REPLACED = {"detection_id", "rle_mask", "polygon", "prediction_type", "image_dimensions"}
+_REPLACED = {"detection_id", "prediction_type", "image_dimensions"}
 
 
 def _problems_of_prompts(before: sv.Detections, after: sv.Detections) -> Iterator[str]:
@@ -223,8 +224,9 @@ def _problems_of_prompts(before: sv.Detections, after: sv.Detections) -> Iterato
     ids = before.data.get("detection_id")
     if ids is not None and list(after.data["prompt_detection_id"]) != list(map(str, ids)):
         yield "rows are not in the order of the boxes"
+    replaced = _REPLACED | of_the_old_mask(before.data)
     for name, column in before.data.items():
-        if name in _REPLACED or "parent" in name or name == "prompt_detection_id":
+        if name in replaced or "parent" in name or name == "prompt_detection_id":
             continue
         if name == "sam2_score":
             continue
@@ -232,6 +234,10 @@ def _problems_of_prompts(before: sv.Detections, after: sv.Detections) -> Iterato
             yield f"column {name} is lost"
         elif repr(np.asarray(after.data[name]).tolist()) != repr(np.asarray(column).tolist()):
             yield f"column {name} has changed"
+    # In tensor mode the RLE is the mask itself.
+    outdated = (of_the_old_mask(before.data) & set(after.data)) - {"rle_mask"}
+    if outdated:
+        yield f"columns of the old mask beside the new one: {sorted(outdated)}"
     for name in ("class_id", "tracker_id"):
         old, new = getattr(before, name), getattr(after, name)
         if not np.array_equal(old, new) and old is not None:

@@ -22,6 +22,7 @@ from roboflow_workflows.utils.in_memory_cache import InMemoryWorkflowsCache
 
 from sam2_block.blocks.segment import v1
 from sam2_block.compact_masks import CompactMasks
+from tests.matrix.others import OTHERS
 from tests.matrix.scenes import MANY, LabelBackend, Picture
 
 WRITABLE = "{folder for files}"
@@ -179,6 +180,10 @@ def inputs_of(
             for picture, video in zip(pictures, videos, strict=True)
         ],
         "boxes": [_placed(picture.detections(), i) for i, picture in enumerate(pictures)],
+        **{
+            name: [_placed(rows(picture), i) for i, picture in enumerate(pictures)]
+            for name, rows in OTHERS.items()
+        },
         "keypoints": [_placed(picture.keypoints(), i) for i, picture in enumerate(pictures)],
         "video_metadata": videos,
         "model_output": [MODEL_OUTPUT] * len(pictures),

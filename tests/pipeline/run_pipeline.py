@@ -21,6 +21,7 @@ from inference import InferencePipeline
 
 from sam2_block.backends.fake import FakeBackend
 from sam2_block.backends.local.backend import shared_backend
+from sam2_block.blocks.kinds import rle_column
 from sam2_block.settings import Settings
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "track_then_segment.json"
@@ -28,6 +29,31 @@ WARM, EVERY = 50, 25
 MIB = 2**20
 QUEUE = 2
 UNTRACKED_POINT, BAD_POINT = [8, 230], [8, 900]
+
+# Stands in for a tracker or a detector in half precision: no box is finite.
+SPOILER = {
+    "type": "DynamicBlockDefinition",
+    "manifest": {
+        "type": "ManifestDescription",
+        "block_type": "Spoiler",
+        "inputs": {"boxes": {"type": "DynamicInputDefinition", "selector_types": ["step_output"]}},
+        "outputs": {
+            "predictions": {
+                "type": "DynamicOutputDefinition",
+                "kind": ["object_detection_prediction"],
+            }
+        },
+    },
+    "code": {
+        "type": "PythonCode",
+        "run_function_code": """
+def run(self, boxes) -> BlockResult:
+    spoiled = boxes[np.arange(len(boxes))]
+    spoiled.xyxy = np.array([[np.nan, 5, np.inf, 1e39]] * len(boxes)).reshape(-1, 4)
+    return {"predictions": spoiled}
+""",
+    },
+}
 
 
 class Memory:
@@ -77,6 +103,7 @@ def run(
     backend: CountingBackend | None = None,
     tracker: dict[str, Any] | None = None,
     points: list[Any] | None = None,
+    spoiled: bool = False,
     sink_s: float = 0,
     **options: Any,
 ) -> dict[str, Any]:
@@ -86,6 +113,12 @@ def run(
     steps["tracker"].update(tracker or {})
     if points:
         steps["sam2"]["points"] = points
+    if spoiled:
+        definition["dynamic_blocks_definitions"].append(SPOILER)
+        definition["steps"].append(
+            {"type": "Spoiler", "name": "spoiler", "boxes": steps["sam2"]["boxes"]}
+        )
+        steps["sam2"]["boxes"] = "$steps.spoiler.predictions"
     frames: list[dict[str, Any]] = []
     errors: list[str] = []
     alive: list[int] = []
@@ -97,7 +130,7 @@ def run(
             {
                 "frame": frame.frame_id - 1,
                 "tracker_id": None if rows.tracker_id is None else rows.tracker_id.tolist(),
-                "rle_mask": rows.data["rle_mask"].tolist(),
+                "rle_mask": rle_column(rows).tolist(),
                 "painted": bool((prediction["annotated"].numpy_image != frame.image).any()),
             }
         )
@@ -139,6 +172,7 @@ def main(video: str, beginning: str, report: str) -> None:
             execution_engine_thread_pool_workers=8,
         ),
         "untracked points": run(beginning, backend=CountingBackend(), points=[[UNTRACKED_POINT]]),
+        "boxes that are not finite": run(beginning, backend=CountingBackend(), spoiled=True),
         "bad point": run(beginning, backend=CountingBackend(), points=[[BAD_POINT]]),
     }
     Path(report).write_text(json.dumps(runs, default=bytes.decode))

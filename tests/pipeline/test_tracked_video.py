@@ -123,6 +123,15 @@ def test_points_beside_tracks_are_untracked(runs: dict[str, Any]) -> None:
         assert frame["painted"]
 
 
+def test_boxes_that_are_not_finite_do_not_end_the_stream(runs: dict[str, Any]) -> None:
+    run = runs["boxes that are not finite"]
+    assert run["errors"] == []
+    assert [frame["frame"] for frame in run["frames"]] == list(range(LENGTHS[POINTS]))
+    rows = [rle for frame in run["frames"] for rle in frame["rle_mask"]]
+    assert len(rows) > HOLD
+    assert not any(coco_mask.decode(rle).any() for rle in rows)
+
+
 def test_an_error_ends_the_stream_and_is_told(runs: dict[str, Any]) -> None:
     assert runs["bad point"]["frames"] == []
     (told,) = runs["bad point"]["errors"]

@@ -23,6 +23,9 @@ def to_native(detections: sv.Detections) -> Detections:
     """Return what the engine's own code for dynamic blocks makes of detections."""
     native = sv_detections_to_native(detections, prefer_rle=True)
     native.image_metadata.setdefault("class_names", {})
+    if len(native) == 0 and isinstance(native, InstanceDetections):
+        # The engine's code knows no size where there is no mask; a model does.
+        native.mask = InstancesRLEMasks(detections.mask.shape[1:], [])
     return native
 
 

@@ -62,8 +62,8 @@ def test_boxes_of_an_image_and_of_its_crop(
         segment(images=segmented_on, boxes="$steps.first.predictions"),
     )
     (result,) = run(definition, fake_backend, painted(HEIGHT, WIDTH, BLOB))
-    # The tight box that the first step gives ends at the last set pixel.
-    expected = mask_of(HEIGHT, WIDTH, (BLOB[0], BLOB[1], BLOB[2] - 1, BLOB[3] - 1))
+    # The tight box that the first step gives ends at the last pixel, and the prompt behind it.
+    expected = mask_of(HEIGHT, WIDTH, BLOB)
     np.testing.assert_array_equal(masks(result["predictions"]), [expected])
 
 

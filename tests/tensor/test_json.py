@@ -12,6 +12,7 @@ from roboflow_workflows.core_steps.common.deserializers_tensor import (
 )
 
 from sam2_block.backends.fake import FakeBackend
+from sam2_block.detections import POINT_CLASS_ID
 from tests.engine.workflows import (
     CENTRE_CROP,
     HEIGHT,
@@ -94,7 +95,7 @@ def test_json_keeps_who_the_rows_are(fake_backend: FakeBackend) -> None:
     assert [tuple(row[name] for name in names) for row in rows] == [
         ("token", 5, 0.5, 77, "image"),
         ("coin", 3, 0.5, 78, "image"),
-        ("foreground", 6, pytest.approx(0.9), -1, "image"),
+        ("foreground", POINT_CLASS_ID, pytest.approx(0.9), -1, "image"),
     ]
     assert [row["prompt_detection_id"] for row in rows] == ["a", "b", ""]
     assert [row["sam2_score"] for row in rows] == answer["scores"]

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from sam2_block.detections import class_names, prompt_rows, rows_of_classes
+from sam2_block.detections import (
+    POINT_CLASS_ID,
+    class_names,
+    prompt_rows,
+    rows_of_classes,
+)
 
 Make = Callable[[], sv.Detections]
 POINT_BOXES = [(1.0, 2.0, 1.0, 2.0), (5.0, 6.0, 7.5, 8.0)]
@@ -64,7 +69,7 @@ def test_point_objects_come_after_the_boxes(coin_detections: Make) -> None:
     assert len(rows) == 6
     np.testing.assert_array_equal(rows.xyxy[4:], POINT_BOXES)
     np.testing.assert_array_equal(rows.xyxy[:4], coin_detections().xyxy)
-    np.testing.assert_array_equal(rows.class_id[4:], [0, 0])
+    np.testing.assert_array_equal(rows.class_id[4:], [POINT_CLASS_ID] * 2)
     np.testing.assert_array_equal(rows.tracker_id[4:], [-1, -1])
     np.testing.assert_array_equal(rows.confidence[4:], [np.nan, np.nan])
     assert rows.data["class_name"][2:].tolist() == ["coin", "medal", "foreground", "foreground"]
@@ -141,6 +146,50 @@ def test_class_is_named_by_its_number_without_a_name() -> None:
 def test_ids_that_are_numbers_become_text() -> None:
     rows = all_rows(two_boxes(data={"detection_id": np.array([1, 2])}), [])
     assert rows.data["prompt_detection_id"].tolist() == ["1", "2"]
+
+
+OF_THE_OLD_MASK = {
+    "area": np.array([441.0, 9]),  # COCO, as supervision reads it
+    "iscrowd": np.array([0, 1]),
+    "area_px": np.array([441.0, 9]),  # `mask_area_measurement` of the engine
+    "area_converted": np.array([4.41, 0.09]),
+    "polygon": np.zeros((2, 4, 2)),  # `dynamic_zone`, `perspective_correction`
+    "rect": np.zeros((2, 4, 2)),  # `bounding_rect`
+    "width": np.array([20.0, 3]),
+    "height": np.array([20.0, 3]),
+    "angle": np.array([90.0, 0]),
+    "rle_mask": np.array([{}, {}]),
+    "confidence_mask": np.zeros((2, 9, 9)),  # semantic segmentation
+}
+
+
+def test_measures_of_the_old_mask_stay_behind() -> None:
+    kept = {
+        "xyxyxyxy": np.zeros((2, 4, 2)),  # the detector's own word on the object
+        "keypoints_xy": np.zeros((2, 3, 2)),
+        "time_in_zone": np.zeros(2),
+    }
+    rows = all_rows(two_boxes(data={**OF_THE_OLD_MASK, **kept}), POINT_BOXES)
+    assert kept.keys() <= rows.data.keys()
+    assert not OF_THE_OLD_MASK.keys() & rows.data.keys()
+
+
+def test_names_of_measures_are_the_engines() -> None:
+    constants = pytest.importorskip("roboflow_workflows.execution_engine.constants")
+    named = {
+        value
+        for name, value in vars(constants).items()
+        if name.endswith("_KEY_IN_SV_DETECTIONS")
+        and name.startswith(("AREA", "BOUNDING_RECT", "POLYGON", "RLE_MASK"))
+    }
+    assert named <= OF_THE_OLD_MASK.keys()
+    assert len(named) == 8
+
+
+@pytest.mark.parametrize("name", ["width", "height", "angle"])
+def test_columns_that_only_share_a_name_with_a_measure_stay(name: str) -> None:
+    rows = all_rows(two_boxes(data={name: np.array([1.8, 1.7])}), [])
+    assert rows.data[name].tolist() == [1.8, 1.7]
 
 
 def test_columns_of_the_old_mask_stay_behind() -> None:

@@ -9,6 +9,7 @@ from sam2_block.errors import PromptError
 from sam2_block.prompts import (
     LabeledPoint,
     Prompt,
+    clipped_box,
     parse_point_objects,
     prompts_from_boxes,
     prompts_from_points,
@@ -62,13 +63,38 @@ def test_boxes_are_not_changed() -> None:
     assert boxes.tolist() == [[-5, -6, 999, 998]]
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("invalid_boxes", ["empty", "error"])
-def test_box_that_is_not_finite_is_always_an_error(bad: float, invalid_boxes: Any) -> None:
-    boxes = np.array([[1, 1, 5, 5], [1, 1, 5, bad]])
-    message = rf"^box 1: \[1, 1, 5, {bad}\] has a coordinate that is not a finite number\.$"
+NOT_FINITE = [np.nan, np.inf, -np.inf, 1e39, -1e39, 1e300]
+
+
+@pytest.mark.parametrize("bad", NOT_FINITE)
+@pytest.mark.parametrize("edge", range(4))
+def test_box_that_is_not_finite_in_float32_is_an_invalid_box(bad: float, edge: int) -> None:
+    boxes = np.array([[1.0, 1, 5, 5], [1, 1, 5, 5], [2, 2, 6, 6]])
+    boxes[1, edge] = bad
+    for invalid_boxes in ("empty", "drop"):
+        prompts = prompts_from_boxes(boxes, IMAGE_HW, invalid_boxes)
+        assert prompts == [Prompt((1, 1, 5, 5)), None, Prompt((2, 2, 6, 6))]
+    message = r"^box 1: \[.*\] has a coordinate that is not a finite number of 32 bits\."
     with pytest.raises(PromptError, match=message):
-        prompts_from_boxes(boxes, IMAGE_HW, invalid_boxes)
+        prompts_from_boxes(boxes, IMAGE_HW, "error")
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        *[(1, 1, 5, bad) for bad in NOT_FINITE],
+        (-9, -9, -1, -1),
+        (5, 5, 1, 1),
+        (900, 900, 990, 990),
+        (900, 1, 990, 5),
+    ],
+)
+def test_invalid_box_has_a_point_inside_the_image(box: tuple[float, ...]) -> None:
+    height, width = IMAGE_HW
+    left, top, right, bottom = clipped_box(np.array(box, dtype=np.float64), IMAGE_HW)
+    assert (0 <= left <= right <= width, 0 <= top <= bottom <= height) == (True, True)
+    # As a prompt of a further step it is invalid again.
+    assert left == right or top == bottom
 
 
 def test_boxes_taken_keep_the_index_that_the_caller_knows() -> None:

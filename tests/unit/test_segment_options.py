@@ -23,7 +23,10 @@ from sam2_block.segmenter import SegmentOptions
         ({"class_filter": "coin"}, "class_filter: expected a list of class names; got 'coin'"),
         ({"class_filter": ["coin", 3]}, r"class_filter: expected a list .*; got \['coin', 3\]"),
         ({"confidence_source": "both"}, "confidence_source: expected 'detector' or 'sam'; got 'b"),
-        ({"invalid_boxes": "skip"}, "invalid_boxes: expected 'empty' or 'error'; got 'skip'"),
+        (
+            {"invalid_boxes": "skip"},
+            "invalid_boxes: expected 'empty' or 'error' or 'drop'; got 'skip'",
+        ),
     ],
 )
 def test_option_outside_its_range(options: dict[str, Any], says: str) -> None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import supervision as sv
@@ -113,7 +116,7 @@ def test_box_outside_keeps_its_row_with_an_empty_mask() -> None:
     assert [prompt.box_xyxy for prompt in backend.calls[0]["prompts"]] == [A, B]
     assert rows.data["sam2_score"].tolist() == pytest.approx([0.6, 0.0, 0.8])
     assert rows.mask.any(axis=(1, 2)).tolist() == [True, False, True]
-    assert rows.xyxy[1].tolist() == list(OUTSIDE)
+    assert rows.xyxy[1].tolist() == [200, 10, 200, 90]  # inside the image
     assert rows.confidence[1] == 0
 
 
@@ -122,6 +125,72 @@ def test_box_outside_is_an_error_on_request() -> None:
     with pytest.raises(PromptError, match=r"^box 1: \[300, 10, 350, 90\] has no area inside"):
         Segmenter("demo", backend=backend).segment(PHOTO, boxes(A, OUTSIDE), invalid_boxes="error")
     assert backend.calls == []
+
+
+INVALID = [
+    OUTSIDE,
+    (-40, -30, -10, -5),
+    (5, 5, 5, 5),
+    (30, 60, 10, 20),
+    (np.nan, 10, 30, 60),
+    (np.nan,) * 4,
+    (10, 20, np.inf, 60),
+    (-np.inf, 20, 30, 60),
+    (10, 20, 30, 1e39),
+    (10, 20, 1e300, 60),
+]
+
+
+@pytest.mark.parametrize("box", INVALID)
+def test_invalid_box_keeps_a_row_with_a_box_inside_the_image(box: tuple[float, ...]) -> None:
+    detections = sv.Detections(xyxy=np.array([A, box, B], dtype=np.float64))
+    backend = ScriptedBackend([0.6, 0.8])
+    rows = Segmenter("demo", backend=backend).segment(PHOTO, detections)
+    assert [prompt.box_xyxy for prompt in backend.calls[0]["prompts"]] == [A, B]
+    assert rows.data["sam2_score"].tolist() == pytest.approx([0.6, 0.0, 0.8])
+    assert rows.mask.any(axis=(1, 2)).tolist() == [True, False, True]
+    left, top, right, bottom = rows.xyxy[1].tolist()
+    assert 0 <= left <= right <= 200
+    assert 0 <= top <= bottom <= 100
+
+
+@pytest.mark.parametrize("box", INVALID)
+def test_invalid_box_is_dropped_on_request(box: tuple[float, ...]) -> None:
+    detections = sv.Detections(
+        xyxy=np.array([box, A, box, B], dtype=np.float64),
+        data={"detection_id": np.array(list("abcd")), "class_name": np.array(list("wxyz"))},
+    )
+    backend = ScriptedBackend([0.6, 0.7, 0.8])
+    rows = Segmenter("demo", backend=backend).segment(
+        PHOTO, detections, points=[[5, 5]], class_filter=["w", "x", "z"], invalid_boxes="drop"
+    )
+    assert rows.data["prompt_detection_id"].tolist() == ["b", "d", ""]
+    assert rows.data["sam2_score"].tolist() == pytest.approx([0.6, 0.7, 0.8])
+    assert rows.mask.shape == (3, 100, 200)
+
+
+@pytest.mark.parametrize("box", INVALID)
+def test_invalid_box_is_an_error_on_request(box: tuple[float, ...]) -> None:
+    backend = ScriptedBackend([])
+    detections = sv.Detections(xyxy=np.array([A, box], dtype=np.float64))
+    with pytest.raises(PromptError, match=r"^box 1: \[.*Set invalid_boxes to 'empty' .* 'drop'"):
+        Segmenter("demo", backend=backend).segment(PHOTO, detections, invalid_boxes="error")
+    assert backend.calls == []
+
+
+def test_nothing_but_invalid_boxes_dropped_is_an_empty_result() -> None:
+    backend = ScriptedBackend([])
+    rows = Segmenter("demo", backend=backend).segment(
+        PHOTO, boxes(OUTSIDE, OUTSIDE), invalid_boxes="drop"
+    )
+    assert (len(rows), rows.mask.shape, backend.calls) == (0, (0, 100, 200), [])
+
+
+def test_empty_mask_of_a_box_over_the_border_has_the_part_inside() -> None:
+    rows = Segmenter("demo", backend=ScriptedBackend([0.6], [EMPTY_MASK])).segment(
+        PHOTO, boxes((-10, 20, 30, 600))
+    )
+    assert rows.xyxy.tolist() == [[0, 20, 30, 100]]
 
 
 def test_nothing_but_boxes_outside_asks_nothing() -> None:
@@ -199,6 +268,46 @@ def test_detector_without_confidence_gets_that_of_sam() -> None:
     assert rows.confidence.tolist() == [0.25]
 
 
+@pytest.mark.parametrize("given", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("source", ["sam", "detector"])
+def test_confidence_is_always_a_number(given: float, source: str) -> None:
+    detections = boxes(A, B, confidence=np.array([given, 0.5]))
+    rows = Segmenter("demo", backend=ScriptedBackend([0.25, 0.75])).segment(
+        PHOTO, detections, confidence_source=source
+    )
+    assert rows.confidence.tolist() == [0.25, 0.5 if source == "detector" else 0.75]
+
+
+def test_coco_to_masks_to_coco_has_the_areas_of_the_masks(tmp_path: Path) -> None:
+    photo = str(tmp_path / "photo.png")
+    annotation = {
+        **{"id": 1, "image_id": 1, "category_id": 0, "bbox": [10, 20, 20, 40]},
+        **{"area": 7.0, "iscrowd": 0, "segmentation": [[10, 20, 12, 20, 12, 22]]},
+    }
+    image = {"id": 1, "file_name": "photo.png", "width": 200, "height": 100}
+    (tmp_path / "in.json").write_text(
+        json.dumps(
+            {
+                "images": [image],
+                "categories": [{"id": 0, "name": "cat"}],
+                "annotations": [annotation],
+            }
+        )
+    )
+    dataset = sv.DetectionDataset.from_coco(
+        str(tmp_path), str(tmp_path / "in.json"), force_masks=False
+    )
+    ((path, given),) = dataset.annotations.items()
+    assert {"area", "iscrowd"} <= given.data.keys()
+    rows = Segmenter("demo", backend=FakeBackend()).segment(PHOTO, given)
+    assert not {"area", "iscrowd"} & rows.data.keys()
+    assert cv2.imwrite(photo, PHOTO)
+    out = tmp_path / "out.json"
+    sv.DetectionDataset(dataset.classes, [path], {path: rows}).as_coco(annotations_path=str(out))
+    (written,) = json.loads(out.read_text())["annotations"]
+    assert written["area"] == rows.mask.sum() == 20 * 40
+
+
 def test_identity_goes_through(coin_detections: Make, coins: np.ndarray) -> None:
     detections = coin_detections()
     rows = Segmenter("demo", backend=FakeBackend()).segment(coins, detections)
@@ -263,7 +372,9 @@ def test_segmenter_refuses_unknown_versions_and_bad_settings(
 def test_an_error_names_the_box_by_its_place_before_the_filter() -> None:
     detections = boxes(A, (1, np.nan, 2, 3), data={"class_name": np.array(["a", "b"])})
     with pytest.raises(PromptError, match=r"^box 1: "):
-        Segmenter("demo", backend=FakeBackend()).segment(PHOTO, detections, class_filter=["b"])
+        Segmenter("demo", backend=FakeBackend()).segment(
+            PHOTO, detections, class_filter=["b"], invalid_boxes="error"
+        )
 
 
 @pytest.mark.parametrize("boxes", [np.zeros((1, 4)), {"predictions": []}, [[1, 2, 3, 4]]])
