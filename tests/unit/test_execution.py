@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sam2_block import process_state
 from sam2_block import settings as settings_module
 from sam2_block.backends import execution
 from sam2_block.backends.choice import choose_backend
@@ -41,7 +42,7 @@ def nothing_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("getaddrinfo", "create_connection", "socket", "gethostbyname"):
         monkeypatch.setattr(socket, name, used)
     monkeypatch.setattr(ImageFormat, "encode", used)
-    monkeypatch.setattr(remote_backend, "_services", {})
+    monkeypatch.setattr(process_state, "SHARED", process_state.SharedObjects())
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_no_proxy_is_used_while_offline(monkeypatch: pytest.MonkeyPatch) -> None
         unused.close()
         monkeypatch.setenv("OFFLINE_MODE", "True")
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
-        monkeypatch.setattr(remote_backend, "_services", {})
+        monkeypatch.setattr(process_state, "SHARED", process_state.SharedObjects())
         settings = Settings(api_url=f"http://127.0.0.1:{closed}", max_attempts=1)
         with pytest.raises(RemoteError, match="no connection to"):
             choose_backend(settings, "remote").embed(IMAGE, version="hiera_tiny")
@@ -145,7 +146,7 @@ def test_roboflow_is_not_reached_behind_a_gateway(
     variable: str, url: str, refused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(execution, "is_offline", lambda: False)
-    monkeypatch.setattr(remote_backend, "shared_service", lambda settings: None)
+    monkeypatch.setattr(remote_backend, "shared_service", lambda settings, user: None)
     monkeypatch.setenv(variable, "https://gateway.local")
     if not refused:
         choose_backend(Settings(api_url=url), "remote")

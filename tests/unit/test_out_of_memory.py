@@ -138,21 +138,18 @@ def test_segmenter(
 
 
 @ALL
-@pytest.mark.parametrize("stage", [*STAGES, "RLE"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_block(
     stage: str, exhausted: Exhausted, monkeypatch: pytest.MonkeyPatch, fake_backend: FakeBackend
 ) -> None:
-    stages = {**STAGES, "RLE": (CroppedMask, "coco_rle")}
-    monkeypatch.setattr(*stages[stage], exhausted)
+    monkeypatch.setattr(*STAGES[stage], exhausted)
     with pytest.raises(StepExecutionError, match=SAYS) as caught:
         run(workflow(segment(points=[[5, 5]])), fake_backend, PHOTO)
     assert isinstance(caught.value.inner_error, ModelError)
 
 
 @ALL
-def test_serialising_the_masks_of_a_crop(
-    exhausted: Exhausted, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_serialising_the_masks(exhausted: Exhausted, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = Segmenter("demo", backend=FakeBackend()).segment(PHOTO, BOX)
     monkeypatch.setattr(CroppedMask, "coco_rle", exhausted)
     with pytest.raises(ModelError, match=SAYS):

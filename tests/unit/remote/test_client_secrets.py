@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 
-from sam2_block.backends.remote import backend as remote_backend
+from sam2_block import process_state
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint, choose_endpoint
 from sam2_block.backends.remote.retry import Deadline
@@ -283,7 +283,7 @@ def test_ordinary_key_changes_nothing_that_is_decided(key: str, status: int, pos
 
 def test_key_of_a_program_is_not_called_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROBOFLOW_API_KEY", "operators-0123")
-    monkeypatch.setattr(remote_backend, "_services", {})
+    monkeypatch.setattr(process_state, "SHARED", process_state.SharedObjects())
 
     def handle(connection: socket.socket, number: int) -> None:
         while (body := read_request(connection)) is not None:
@@ -292,11 +292,13 @@ def test_key_of_a_program_is_not_called_the_operators(monkeypatch: pytest.Monkey
 
     photo = np.zeros((20, 20, 3), np.uint8)
     with serving(handle) as url:
-        own = Segmenter.remote("hiera_tiny", api_url=url, api_key="programs-0123")
-        with pytest.raises(RemoteError, match=r"401: .*\(the api_key that was given\)"):
+        with (
+            Segmenter.remote("hiera_tiny", api_url=url, api_key="programs-0123") as own,
+            pytest.raises(RemoteError, match=r"401: .*\(the api_key that was given\)"),
+        ):
             own.segment(photo, None, [[5, 5]])
-        operators = Segmenter.remote("hiera_tiny", api_url=url)
-        with pytest.raises(RemoteError, match=r"403: .*\(the operator's key, SAM2_BLOCK_API_KEY"):
+        with (
+            Segmenter.remote("hiera_tiny", api_url=url) as operators,
+            pytest.raises(RemoteError, match=r"403: .*\(the operator's key, SAM2_BLOCK_API_KEY"),
+        ):
             operators.segment(photo, None, [[5, 5]])
-    for service in remote_backend._services.values():
-        service.close()
