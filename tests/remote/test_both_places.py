@@ -17,7 +17,8 @@ from sam2_block.backends.choice import choose_backend
 from sam2_block.errors import PromptError
 from sam2_block.masks import coco_rle
 from sam2_block.prompts import LabeledPoint, Prompt
-from sam2_block.segmenter import SegmentOptions, segment_image
+from sam2_block.segment_options import SegmentOptions
+from sam2_block.segmentation import segment_image
 from sam2_block.settings import Settings
 from tests.engine.workflows import DETECTED, detect, parameter, scene, segment, workflow
 from tests.remote.server import VERSION, Sam2Server

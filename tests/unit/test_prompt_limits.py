@@ -14,7 +14,8 @@ from sam2_block.errors import PromptError
 from sam2_block.mask_arrays import MaskArray
 from sam2_block.prompt_limits import PromptLimits
 from sam2_block.prompts import parse_point_objects
-from sam2_block.segmenter import SegmentOptions, segment_image
+from sam2_block.segment_options import SegmentOptions
+from sam2_block.segmentation import segment_image
 
 PHOTO = np.zeros((60, 80, 3), dtype=np.uint8)
 LIMITS = PromptLimits(max_prompts=6, max_points=4)

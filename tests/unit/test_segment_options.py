@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sam2_block.errors import OptionError
-from sam2_block.segmenter import SegmentOptions
+from sam2_block.segment_options import SegmentOptions
 
 
 @pytest.mark.parametrize(

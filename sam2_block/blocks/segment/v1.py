@@ -27,7 +27,8 @@ from sam2_block.columns import SAM2_SCORE
 from sam2_block.concurrent_map import map_concurrently
 from sam2_block.prompt_limits import PromptLimits
 from sam2_block.prompts import InvalidBoxes
-from sam2_block.segmenter import ConfidenceSource, SegmentOptions, segment_image
+from sam2_block.segment_options import ConfidenceSource, SegmentOptions
+from sam2_block.segmentation import segment_image
 
 
 class SegmentBlockV1(Sam2Block):

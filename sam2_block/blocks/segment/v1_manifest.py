@@ -45,7 +45,7 @@ from sam2_block.option_checks import (
     check_threshold,
 )
 from sam2_block.prompts import InvalidBoxes, parse_point_objects, points_as_list
-from sam2_block.segmenter import ConfidenceSource
+from sam2_block.segment_options import ConfidenceSource
 
 SHORT_DESCRIPTION = "Turn a detector's boxes, or points, into masks with SAM 2."
 

@@ -1,0 +1,61 @@
+"""How to segment: the options of one request, and what they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from sam2_block.errors import OptionError
+from sam2_block.option_checks import (
+    check_class_filter,
+    check_multimask_output,
+    check_threshold,
+)
+from sam2_block.prompts import InvalidBoxes
+from sam2_block.short_repr import short_repr
+from sam2_block.versions import DEFAULT, check_version
+
+ConfidenceSource = Literal["detector", "sam"]
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """How to segment; the fields are those of the block `sam2_block/segment@v1`.
+
+    Attributes:
+        version: One of `sam2_block.versions.NAMES`.
+        threshold: Least predicted quality of a mask, 0 to 1; rows below it are left out.
+        multimask_output: Let SAM 2 propose three masks and take the best, or one.
+        class_filter: Names of the classes to segment, other detections being dropped; None or
+            empty for all.
+        confidence_source: Whether `confidence` is SAM's predicted quality or the detector's.
+        invalid_boxes: Whether a box that is not finite, or has no area in the image, gives an
+            empty mask (`empty`), no row (`drop`) or an error.
+
+    Raises:
+        OptionError: A value is outside its range.
+    """
+
+    version: str = DEFAULT
+    threshold: float = 0.0
+    multimask_output: bool = True
+    class_filter: Sequence[str] | None = None
+    confidence_source: ConfidenceSource = "sam"
+    invalid_boxes: InvalidBoxes = "empty"
+
+    def __post_init__(self) -> None:
+        check_version(self.version)
+        check_threshold(self.threshold)
+        check_multimask_output(self.multimask_output)
+        if self.class_filter is not None:
+            check_class_filter(self.class_filter)
+        for name, allowed in (
+            ("confidence_source", get_args(ConfidenceSource)),
+            ("invalid_boxes", get_args(InvalidBoxes)),
+        ):
+            if getattr(self, name) not in allowed:
+                raise OptionError(
+                    f"{name}: expected {' or '.join(map(repr, allowed))};"
+                    f" got {short_repr(getattr(self, name))}."
+                )
