@@ -70,7 +70,7 @@ ROWS = (
         replace(_LARGE, boxes=100),
         10,
         memory_bytes=GIB,
-        most_turns=2,
+        most_turns=1,
     ),
     Row("again", "the same image again, other prompts", _SMALL, 20, again=True, often=3),
     Row(
