@@ -108,8 +108,8 @@ def speed(section: Mapping[str, Any]) -> str:
         " medians of paired turns. The first two columns compare like with like: how many times"
         " longer Meta's own predictor takes than this block, in the same precision. The engine's"
         " built-in block computes in fp32; this block in bf16 by default, where the processor"
-        " multiplies it. [All figures](docs/benchmarks.md), with spread, memory and the commands that"
-        " make them."
+        " multiplies it. [All figures](docs/benchmarks.md), with spread, memory and the commands"
+        " that make them."
     )
     return "\n\n".join(
         [textwrap.fill(caption, 104, break_on_hyphens=False), _short(section["figures"])]
