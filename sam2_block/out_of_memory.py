@@ -30,7 +30,7 @@ def naming_mask_memory_errors() -> Iterator[None]:
             raise
         raise ModelError(
             "memory ran out while masks were made. Segment fewer objects at once, resize or slice"
-            " the image, or set SAM2_BLOCK_DENSE_MASK_BYTES=0, which keeps masks as crops."
+            " the image, or set SAM2_BLOCK_MASKS=compact, which keeps masks as crops."
         ) from error
 
 

@@ -17,6 +17,7 @@ from supervision.detection.compact_mask import CompactMask
 
 from sam2_block.columns import CLASS_NAME, UNTRACKED
 from sam2_block.errors import PromptError
+from sam2_block.short_repr import short_repr
 
 _INT64 = np.iinfo(np.int64)
 _MAX_SHOWN = 80
@@ -59,9 +60,7 @@ def shown(value: Any) -> str:
     if isinstance(value, (np.ndarray, CompactMask)):
         dtype = getattr(value, "dtype", "")
         return f"{type(value).__name__} {dtype} of shape {value.shape}"[:_MAX_SHOWN]
-    # A part is enough, and the whole may be of any length.
-    text = repr(value[:_MAX_SHOWN] if isinstance(value, (str, bytes, list, tuple)) else value)
-    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
+    return short_repr(value)
 
 
 def _problem(column: str, expected: str, value: Any, row: int | None = None) -> PromptError:

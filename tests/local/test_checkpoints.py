@@ -130,6 +130,10 @@ def test_metas_format_loads_from_the_hub_and_segments(
 
 REASONS: dict[str, tuple[dict[str, str], str]] = {
     "offline": ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set, so that nothing is downloaded"),
+    "the engine is offline": (
+        {"OFFLINE_MODE": "True"},
+        "OFFLINE_MODE is enabled, so that nothing is downloaded",
+    ),
     "nobody listens": (
         {"HF_ENDPOINT": "http://127.0.0.1:9"},
         "there is no connection to 127.0.0.1",
@@ -225,8 +229,9 @@ def test_a_file_that_is_not_metas_is_refused_and_not_kept(run: Any, hub: FakeHub
     assert len(hub.downloads()) == 2
 
 
-def test_offline_makes_no_request(run: Any, hub: FakeHub) -> None:
-    run(FETCH, HF_HUB_OFFLINE="1")
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "OFFLINE_MODE"])
+def test_offline_makes_no_request(variable: str, run: Any, hub: FakeHub) -> None:
+    run(FETCH, **{variable: "1"})
     assert hub.requests == []
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from sam2_block.backends.execution import is_offline
 from sam2_block.errors import CheckpointInvalidError
 from sam2_block.versions import MetaRelease
 
@@ -23,6 +24,7 @@ _NO_CONNECTION = "there is no connection to {host}{proxy}"
 # Class of an error, by its name, since the client uses `requests` up to its release 0 and `httpx`
 # from 1 on -> reason. Of several in a chain the first of these counts.
 _REASONS = {
+    "OfflineEngineError": "OFFLINE_MODE is enabled, so that nothing is downloaded",
     "OfflineModeIsEnabled": "HF_HUB_OFFLINE is set, so that nothing is downloaded",
     "ProxyError": "the proxy cannot be reached or refuses it; see HTTPS_PROXY and NO_PROXY",
     "GatedRepoError": "access to the repository is not granted; see HF_TOKEN",
@@ -45,6 +47,10 @@ _STATUSES = {
 }
 
 
+class OfflineEngineError(Exception):
+    """The engine's `OFFLINE_MODE` is enabled."""
+
+
 def cached_file(release: MetaRelease) -> Path | None:
     """Return the file of a release if the Hub's cache on this machine has it."""
     from huggingface_hub import try_to_load_from_cache
@@ -60,12 +66,15 @@ def download(release: MetaRelease) -> Path:
     """Download the file of a release into the Hub's cache, and check it.
 
     The download is `huggingface_hub`'s own: progress bar, resume, cache, and no request at all
-    where `HF_HUB_OFFLINE` is set.
+    where `HF_HUB_OFFLINE` is set. Nor is there one where the engine is offline.
 
     Raises:
+        OfflineEngineError: The engine's `OFFLINE_MODE` is enabled.
         CheckpointInvalidError: The file is not the one that Meta published; it is not kept.
         Exception: Whatever the client raises; see `failure_reason`.
     """
+    if is_offline():
+        raise OfflineEngineError
     from huggingface_hub import hf_hub_download
 
     path = Path(hf_hub_download(release.hub_repo, release.checkpoint_file))
