@@ -119,6 +119,8 @@ def _takes_images(an_input: Mapping[str, Any]) -> bool:
     """Whether it is an image input, or one of any batch that is declared to be images."""
     if an_input.get("type") in _IMAGE_INPUT_TYPES:
         return True
-    kinds = an_input.get("kind") or []
+    kinds = an_input.get("kind")
+    if not isinstance(kinds, list):  # the engine reports what else it may be
+        return False
     names = [kind.get("name") if isinstance(kind, dict) else kind for kind in kinds]
     return an_input.get("type") == "WorkflowBatchInput" and names == ["image"]
