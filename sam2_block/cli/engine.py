@@ -9,7 +9,7 @@ import sys
 import warnings
 from typing import Any
 
-from sam2_block.cli.console import KEY_VARIABLES, say
+from sam2_block.cli.console import KEY_VARIABLES, one_line, say
 from sam2_block.cli.problems import compile_problem
 from sam2_block.errors import InputError, Sam2BlockError, SettingsError
 
@@ -44,9 +44,14 @@ def start_engine(definition: dict[str, Any]) -> Any:
     make_quiet()
     # The command reads results as numpy holds them, whatever this machine's servers use.
     os.environ["ENABLE_TENSOR_DATA_REPRESENTATION"] = "False"
-    has_inference = _import_inference()
-    from roboflow_workflows.errors import BlockInitParameterNotProvidedError
-    from roboflow_workflows.execution_engine.core import ExecutionEngine
+    try:
+        has_inference = _import_inference()
+        from roboflow_workflows.errors import BlockInitParameterNotProvidedError
+        from roboflow_workflows.execution_engine.core import ExecutionEngine
+    except Sam2BlockError:
+        raise
+    except Exception as error:  # the engine reads its environment variables when it is imported
+        raise SettingsError(_import_problem(error)) from error
 
     parameters: dict[str, Any] = {}
     if os.environ.get("ROBOFLOW_API_KEY"):
@@ -104,6 +109,14 @@ def _import_inference() -> bool:
             " repair or uninstall it."
         ) from error
     return True
+
+
+def _import_problem(error: Exception) -> str:
+    """Describe a failed import, with the variables whose values the message quotes."""
+    message = one_line(f"{type(error).__name__}: {error}", 200)
+    quoted = [name for name, value in os.environ.items() if value and f"'{value}'" in str(error)]
+    names = ", ".join(sorted(quoted)) or "the environment variables that start with WORKFLOWS_"
+    return f"the Workflows engine cannot be imported ({message}); check {names}."
 
 
 def _model_manager(has_inference: bool) -> Any:

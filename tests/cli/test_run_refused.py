@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sam2_block.cli import main
+from sam2_block.cli import engine, main
 from tests.cli.conftest import segment, workflow
 
 Write = Callable[..., str]
@@ -33,6 +33,10 @@ PYTHON_BLOCK = {
         ({}, ["expected a workflow definition", "no list `inputs`"]),
         (NO_INPUT, ["the workflow has no image input"]),
         (TWO_INPUTS, ["the workflow has 2 image inputs (image, other)"]),
+        (
+            workflow(segment(), inputs=[{"type": "WorkflowBatchInput", "name": "x", "kind": 5}]),
+            ["does not compile", "kind: Input should be a valid list"],
+        ),
         # What the engine says of its steps, and where.
         (
             workflow(segment(points=None)),
@@ -106,6 +110,41 @@ def test_an_empty_path_is_not_the_current_folder(arguments: list[str], capsys: C
         main(["run", *arguments])
     assert caught.value.code == 2
     assert "expected a path; got an empty one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            ValueError("invalid literal for int() with base 10: 'abc'"),
+            "ValueError: invalid literal for int() with base 10: 'abc'); check WORKFLOWS_NUMBER.",
+        ),
+        (
+            RuntimeError("no such thing"),
+            "RuntimeError: no such thing); check the environment variables that start with",
+        ),
+    ],
+)
+def test_an_environment_that_the_engine_refuses(
+    error: Exception,
+    message: str,
+    workflow_file: Write,
+    image_file: Write,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
+    """The engine parses its environment variables when it is imported."""
+
+    def refuse() -> bool:
+        raise error
+
+    monkeypatch.setenv("WORKFLOWS_NUMBER", "abc")
+    monkeypatch.setattr(engine, "_import_inference", refuse)
+    assert main(["run", workflow_file(workflow(segment())), "--image", image_file()]) == 1
+    last_line = capsys.readouterr().err.splitlines()[-1]
+    assert last_line.startswith(
+        f"sam2-block: the Workflows engine cannot be imported ({message}"
+    )
 
 
 def test_a_file_that_is_not_json(image_file: Write, capsys: Capture) -> None:
