@@ -72,13 +72,14 @@ class ResultWriter:
         """
         from roboflow_workflows.execution_engine.entities.base import WorkflowImageData
 
+        name = ".".join(place[1:])
         if isinstance(value, WorkflowImageData):
             path = self._folder.reserve("_".join(place), ".png")
-            self._folder.write(path, _png(value.numpy_image))
+            self._folder.write(path, _png(value.numpy_image, name))
             written.append(path)
             return path.name
         if isinstance(value, sv.Detections):
-            value = _serialised(value)
+            value = _serialised(value, name)
         if isinstance(value, dict):
             return {
                 _text(str(key)): self._plain(item, [*place, str(key)], written)
@@ -95,8 +96,23 @@ class ResultWriter:
         return _scalar(value)
 
 
-def _serialised(detections: sv.Detections) -> Any:
-    """Return detections as the engine's own answers hold them; masks of SAM 2 lose nothing."""
+def _serialised(detections: sv.Detections, name: str) -> Any:
+    """Return detections as JSON can hold them.
+
+    Raises:
+        InputError: The detections of the output `name` lack what the engine needs.
+    """
+    try:
+        return _as_the_engine(detections)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"output {name!r}: expected detections with confidence, class_id, class_name and"
+            f" detection_id; they cannot be written ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _as_the_engine(detections: sv.Detections) -> Any:
+    """Return detections as the engine's own responses hold them; masks of SAM 2 lose nothing."""
     from roboflow_workflows.core_steps.common.serializers import (
         serialise_rle_sv_detections,
         serialise_sv_detections,
@@ -124,10 +140,19 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _png(pixels: Any) -> bytes:
+def _png(pixels: Any, name: str) -> bytes:
     import cv2
 
-    encoded, content = cv2.imencode(".png", pixels)
+    fractions = pixels.dtype.kind == "f" and pixels.size and pixels.min() >= 0 and pixels.max() <= 1
+    if pixels.dtype == bool or fractions:  # OpenCV refuses the former and makes the latter black
+        pixels = np.rint(pixels * 255.0).astype(np.uint8)
+    try:
+        encoded, content = cv2.imencode(".png", pixels)
+    except cv2.error:
+        encoded = False
     if not encoded:
-        raise InputError(f"an image of shape {pixels.shape} cannot be written as PNG.")
+        raise InputError(
+            f"output {name!r}: expected an image with 1, 3 or 4 channels of 8 or 16 bits; got"
+            f" {pixels.dtype} in shape {pixels.shape}, which PNG cannot hold."
+        )
     return bytes(content)
