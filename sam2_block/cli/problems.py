@@ -20,7 +20,7 @@ def compile_problem(error: Exception, definition: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"  {detail}" for detail in dict.fromkeys(details))])
 
 
-def run_problem(error: Exception) -> str:
+def run_problem(error: BaseException) -> str:
     """Say in one line why a run failed, and in which step."""
     message = _message(error)
     inner = getattr(error, "inner_error", None)
@@ -35,7 +35,7 @@ def run_problem(error: Exception) -> str:
     return one_line(message)
 
 
-def _message(error: Exception) -> str:
+def _message(error: BaseException) -> str:
     """Return the engine's message; of an error that is not the engine's, its type as well."""
     if hasattr(error, "public_message"):
         return str(error)

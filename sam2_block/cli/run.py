@@ -88,7 +88,7 @@ def _run(arguments: argparse.Namespace) -> bool:
             lines = _run_image(engine, image_input, path, values, writer)
         except Sam2BlockError as error:
             problem = one_line(str(error))
-        except Exception as error:  # whatever a block does wrong costs its image, no other
+        except (Exception, SystemExit) as error:  # whatever a block does costs its image, no other
             problem = run_problem(error)
         else:
             show("\n".join(lines))

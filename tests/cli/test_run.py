@@ -159,6 +159,40 @@ def test_no_photo_is_overwritten_and_no_result_is_a_photo(
     assert read_json(tmp_path / "photos" / "shot-2.json")["image"].endswith("shot.png")
 
 
+def test_a_block_that_exits_costs_its_image_only(
+    workflow_file: Write, image_file: Write, tmp_path: Path, capsys: Capture
+) -> None:
+    """A script that became a Python block may still end with `sys.exit(0)`."""
+    block = {
+        "type": "DynamicBlockDefinition",
+        "manifest": {
+            "type": "ManifestDescription",
+            "block_type": "Exit",
+            "inputs": {
+                "image": {"type": "DynamicInputDefinition", "selector_types": ["input_image"]}
+            },
+            "outputs": {"width": {"type": "DynamicOutputDefinition", "kind": []}},
+        },
+        "code": {
+            "type": "PythonCode",
+            "run_function_code": "def run(self, image):\n"
+            "    width = image.numpy_image.shape[1]\n"
+            "    return {'width': width} if width > 20 else sys.exit(0)",
+            "imports": ["import sys"],
+        },
+    }
+    definition = workflow(
+        {"type": "Exit", "name": "exit", "image": "$inputs.image"},
+        outputs=[output("width", "$steps.exit.width")],
+    )
+    definition["dynamic_blocks_definitions"] = [block]
+    images = [image_file("a.png", width=15), image_file("b.png")]
+    arguments = ["run", workflow_file(definition), "--output", str(tmp_path / "o")]
+    assert main([*arguments, "--image", *images]) == 1
+    assert f"failed: {images[0]}: SystemExit: 0\n" in capsys.readouterr().err
+    assert read_json(tmp_path / "o" / "b.json")["outputs"] == {"width": 80}
+
+
 def test_what_is_kept_of_a_file_is_said(
     workflow_file: Write, tmp_path: Path, capsys: Capture
 ) -> None:
