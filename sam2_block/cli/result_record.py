@@ -31,10 +31,11 @@ class ResultRecord:
         self._digests: dict[str, list[str]] = {}
         self._length = 0
         try:
-            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+            content = self._path.read_bytes()
         except OSError:
-            lines = []
-        for line in lines:
+            content = b""
+        self._bytes = len(content)
+        for line in content.splitlines():
             try:
                 entry = json.loads(line)
                 self._digests.setdefault(name_key(entry["file"]), []).append(str(entry["sha256"]))
@@ -60,12 +61,20 @@ class ResultRecord:
 
         Of each name two lines stay: the last run may have stopped between recording a result and
         putting it in the place of the one before.
+
+        Raises:
+            OSError: The record cannot be written, or has grown since it was read.
         """
         if self._length <= 4 * len(self._digests) + 100:
             return
         latest = ((key, recorded[-2:]) for key, recorded in self._digests.items())
         text = "".join(_line(key, digest) for key, digests in latest for digest in digests)
-        write_whole(self._path, text.encode())
+        write_whole(self._path, text.encode(), before=self._check_unchanged)
+
+    def _check_unchanged(self) -> None:
+        """Another run may write into the same folder, and would lose what it added meanwhile."""
+        if self._path.stat().st_size != self._bytes:
+            raise OSError("the record has grown since it was read")
 
     def owns(self, path: Path) -> bool:
         """Whether a file of the folder is a result as it was written; a link never is."""

@@ -142,6 +142,20 @@ def test_a_record_does_not_grow_for_ever(tmp_path: Path) -> None:
     assert write(tmp_path, "X", "y") == ["X.png", "y-2.png"]
 
 
+def test_a_record_that_another_run_adds_to_is_left_alone(tmp_path: Path) -> None:
+    """Two runs at once in one folder: the second starts while the first writes."""
+    running = ResultFolder(tmp_path)
+    file = running.reserve("x", ".png")
+    for number in range(110):
+        running.write(file, b"%d" % number)
+    record = ResultRecord(tmp_path)
+    running.write(running.reserve("y", ".png"), b"result")
+    with pytest.raises(OSError, match="has grown"):
+        record.compact()
+    assert ResultRecord(tmp_path).owns(tmp_path / "y.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [RECORD_NAME, "x.png", "y.png"]
+
+
 def test_a_record_that_is_damaged(tmp_path: Path) -> None:
     write(tmp_path, "x", "y")
     with (tmp_path / RECORD_NAME).open("ab") as file:
