@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 _TURNED_HERE = ("AVIF", "WEBP")
 _ORIENTATION, _PHOTOMETRIC, _MIN_IS_WHITE = 0x0112, 262, 0
 _MODES_WITH_ALPHA = ("LA", "RGBA")
+_BINARY_NETPBM = re.compile(rb"P[56](?:(?:\s|#[^\n]*\n)+(\d{1,5})){3}\s")  # captures the maximum
 
 # From the stored order of pixels to the upright one, by the value of the tag Orientation
 # (EXIF 2.32, 4.6.4).
@@ -86,9 +88,13 @@ def decode_image(content: bytes) -> ReadImage:
     header = _read_header(content)
     if header.format in ("JPEG", "MPO") and _ends_early(content):
         raise ImageError("is damaged or incomplete (the file ends before its image).")
-    # OpenCV multiplies the colors of an 8-bit TIFF by their alpha, and reads GIF since 4.11 only.
-    by_pillow = header.format == "GIF" or (
-        header.format == "TIFF" and header.mode in _MODES_WITH_ALPHA
+    # OpenCV multiplies the colors of an 8-bit TIFF by their alpha, reads GIF since 4.11 only, and
+    # takes 255 for white in a binary PGM or PPM, whatever the file says.
+    netpbm = _BINARY_NETPBM.match(content)
+    by_pillow = (
+        header.format == "GIF"
+        or (header.format == "TIFF" and header.mode in _MODES_WITH_ALPHA)
+        or (netpbm is not None and int(netpbm[1]) < 255)
     )
     decoded = None if by_pillow else _decode_by_opencv(content, header)
     pixels, depth_remark = decoded or _decode_by_pillow(content)

@@ -143,6 +143,19 @@ def test_colors(content: bytes, expected: Pixels) -> None:
     assert read.remarks == ()
 
 
+@pytest.mark.parametrize("comment", [b"", b"# of 7 8 9\n"])
+@pytest.mark.parametrize(("kind", "channels"), [(b"P5", 1), (b"P6", 3)])
+@pytest.mark.parametrize("largest", [1, 15, 100])
+def test_netpbm_files_say_what_is_white(
+    largest: int, kind: bytes, channels: int, comment: bytes
+) -> None:
+    values = np.array([[0, largest]], np.uint8).repeat(channels, axis=1)
+    content = b"%s\n%s2 1\n%d\n%s" % (kind, comment, largest, values.tobytes())
+    read = decode_image(content)
+    assert read.pixels.tolist() == [[[0, 0, 0], [255, 255, 255]]]
+    assert read.remarks == ()
+
+
 @needs_avif
 def test_avif_of_ten_bits_has_its_range_from_the_file() -> None:
     dark = np.full((30, 40, 3), 200, np.uint16)  # of 1023, and below 256
