@@ -69,6 +69,23 @@ class ResultFolder:
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror}).") from error
 
+    def outdated(self) -> list[str]:
+        """Return names of earlier results that a later run of the same image did not replace.
+
+        As where a workflow gave more crops of it than now. A name that starts as this run's JSON
+        files do, and continues with an underscore, counts as one of the same image.
+        """
+        stems = {name.removesuffix(".json") for name in self._taken if name.endswith(".json")}
+        names = []
+        with contextlib.suppress(OSError):
+            for path in sorted(self.path.iterdir()):
+                key = name_key(path.name)
+                parts = key.split("_")
+                starts = {"_".join(parts[:count]) for count in range(1, len(parts))}
+                if key not in self._taken and starts & stems and self._record.owns(path):
+                    names.append(path.name)
+        return names
+
     def _may_be_written(self, path: Path) -> bool:
         if not os.path.lexists(path):
             return True

@@ -38,6 +38,11 @@ class ResultWriter:
         """Names of files in the folder that are no results, and were in the way of some."""
         return self._folder.kept
 
+    @property
+    def outdated(self) -> list[str]:
+        """Names of results of earlier runs, of the same images, that this run did not replace."""
+        return self._folder.outdated()
+
     def write(self, image_path: Path, outputs: dict[str, Any]) -> list[Path]:
         """Write the outputs of one image.
 

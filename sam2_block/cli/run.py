@@ -96,7 +96,7 @@ def _run(arguments: argparse.Namespace) -> bool:
         failed += 1
         say(f"failed: {path_text(path)}: {problem}")
     engine.close()
-    _say_kept(arguments.output, writer.kept)
+    _say_left(arguments.output, writer)
     if failed:
         say(f"{failed} of {len(images.paths)} images failed")
     return failed == 0
@@ -130,11 +130,12 @@ def _run_image(
     ]
 
 
-def _say_kept(folder: Path, kept: list[str]) -> None:
-    if not kept:
-        return
-    names = ", ".join(kept[:_MAX_NAMES]) + (" and others" if len(kept) > _MAX_NAMES else "")
-    say(
-        f"{path_text(folder)}: kept {names}: no earlier run wrote this;"
-        " the new results have other names, shown above"
-    )
+def _say_left(folder: Path, writer: ResultWriter) -> None:
+    """Name the files of the folder that were not replaced, and might be taken for results."""
+    for names, reason in (
+        (writer.kept, "no earlier run wrote this; the new results have other names, shown above"),
+        (writer.outdated, "a result of an earlier run that this one did not give again"),
+    ):
+        if names:
+            shown = ", ".join(names[:_MAX_NAMES]) + (" and others" * (len(names) > _MAX_NAMES))
+            say(f"{path_text(folder)}: kept {shown}: {reason}")

@@ -90,6 +90,19 @@ def test_a_result_that_somebody_edited_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "x.png").read_bytes() == b"edited"
 
 
+def test_results_that_a_later_run_does_not_give_again(tmp_path: Path) -> None:
+    """Of `Shot`, three crops became one; `shots` and `b` are other images."""
+    results = ("Shot_crops_0", "Shot_crops_1", "Shot_crops_2", "shots_crops_0", "b_crops_0")
+    write(tmp_path, *results)
+    (tmp_path / "Shot_crops_2.png").write_bytes(b"edited")
+    (tmp_path / "Shot_mine.png").touch()
+    folder = ResultFolder(tmp_path)
+    assert folder.outdated() == []
+    folder.reserve("Shot", ".json")
+    folder.write(folder.reserve("Shot_crops_0", ".png"), b"result")
+    assert folder.outdated() == ["Shot_crops_1.png"]
+
+
 def test_a_result_that_is_read_is_kept(tmp_path: Path) -> None:
     write(tmp_path, "x", "y")
     inputs = [tmp_path / "x.png", tmp_path / "absent.png"]

@@ -270,18 +270,20 @@ def test_images_of_one_name_keep_their_own_results(
     assert len(list((tmp_path / "o").glob("[!.]*"))) == 4
 
 
+CROPS = {
+    "type": "roboflow_core/dynamic_crop@v1",
+    "name": "crop",
+    "images": "$inputs.image",
+    "predictions": "$steps.sam.predictions",
+}
+
+
 def test_images_inside_lists_are_written(
     workflow_file: Write, image_file: Write, tmp_path: Path, capsys: Capture
 ) -> None:
-    crops = {
-        "type": "roboflow_core/dynamic_crop@v1",
-        "name": "crop",
-        "images": "$inputs.image",
-        "predictions": "$steps.sam.predictions",
-    }
     definition = workflow(
         segment(points=[[[20, 10]], [[60, 40]]]),
-        crops,
+        CROPS,
         outputs=[output("crops", "$steps.crop.crops"), output("../up", "$steps.crop.predictions")],
     )
     folder = tmp_path / "o"
@@ -294,6 +296,26 @@ def test_images_inside_lists_are_written(
         assert cv2.imread(str(folder / name)).shape == (10, 10, 3)
     assert [len(crop["predictions"]) for crop in outputs["../up"]] == [1, 1]
     assert "../up[1]: 1 detection" in capsys.readouterr().out
+
+
+def test_what_an_earlier_run_left_is_said(
+    workflow_file: Write, image_file: Write, tmp_path: Path, capsys: Capture
+) -> None:
+    """Fewer crops than before: the others look as if they were of this run."""
+    definition = workflow(
+        segment(points="$inputs.points"),
+        CROPS,
+        inputs=[{"type": "WorkflowParameter", "name": "points"}],
+        outputs=[output("crops", "$steps.crop.crops")],
+    )
+    arguments = ["run", workflow_file(definition), "--output", str(tmp_path / "o")]
+    arguments += ["--image", image_file(), "--param"]
+    assert main([*arguments, "points=[[[20, 10]], [[60, 40]]]"]) == 0
+    assert "kept" not in capsys.readouterr().err
+    assert main([*arguments, "points=[[[20, 10]]]"]) == 0
+    assert f"{tmp_path / 'o'}: kept photo_crops_1.png: a result of an earlier run that" in (
+        capsys.readouterr().err
+    )
 
 
 def test_parameters_are_json_or_text(
