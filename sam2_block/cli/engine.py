@@ -115,7 +115,7 @@ def _import_problem(error: Exception) -> str:
     """Describe a failed import, with the variables whose values the message quotes."""
     message = one_line(f"{type(error).__name__}: {error}", 200)
     quoted = [name for name, value in os.environ.items() if value and f"'{value}'" in str(error)]
-    names = ", ".join(sorted(quoted)) or "the environment variables that start with WORKFLOWS_"
+    names = ", ".join(sorted(quoted)) or "its installation and its environment variables"
     return f"the Workflows engine cannot be imported ({message}); check {names}."
 
 

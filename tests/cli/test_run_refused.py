@@ -121,7 +121,7 @@ def test_an_empty_path_is_not_the_current_folder(arguments: list[str], capsys: C
         ),
         (
             RuntimeError("no such thing"),
-            "RuntimeError: no such thing); check the environment variables that start with",
+            "RuntimeError: no such thing); check its installation and its environment variables.",
         ),
     ],
 )
@@ -142,9 +142,7 @@ def test_an_environment_that_the_engine_refuses(
     monkeypatch.setattr(engine, "_import_inference", refuse)
     assert main(["run", workflow_file(workflow(segment())), "--image", image_file()]) == 1
     last_line = capsys.readouterr().err.splitlines()[-1]
-    assert last_line.startswith(
-        f"sam2-block: the Workflows engine cannot be imported ({message}"
-    )
+    assert last_line.startswith(f"sam2-block: the Workflows engine cannot be imported ({message}")
 
 
 def test_a_file_that_is_not_json(image_file: Write, capsys: Capture) -> None:
