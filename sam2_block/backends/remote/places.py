@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Hashable, Iterator
 
@@ -11,7 +12,7 @@ from sam2_block.backends.remote.retry import Deadline
 
 
 class Places:
-    """At most so many at once for each key. Thread-safe.
+    """At most so many at once for each key, first come, first served. Thread-safe.
 
     Who outlives his deadline no longer counts: a request that hangs keeps nobody else waiting.
 
@@ -27,7 +28,9 @@ class Places:
     def reset_after_fork(self) -> None:
         """Drop the holders: their threads are not in the child."""
         self._changed = threading.Condition()
-        self._taken: dict[Hashable, dict[object, Deadline]] = {}
+        # Holders and those who wait, in order of arrival. A thread that releases its permit and
+        # wants the next one lines up behind those who wait; else it would always be faster.
+        self._queues: dict[Hashable, dict[object, Deadline]] = {}
 
     @contextlib.contextmanager
     def take(self, key: Hashable, deadline: Deadline) -> Iterator[bool]:
@@ -36,27 +39,28 @@ class Places:
         Yields:
             Whether there is a place; False where none came free before the deadline.
         """
-        holder = object()
+        entry = object()
         try:
-            yield self._wait(key, holder, deadline)
+            yield self._wait(key, entry, deadline)
         finally:
             with self._changed:
-                holders = self._taken.get(key, {})
-                holders.pop(holder, None)
-                if not holders:
-                    self._taken.pop(key, None)
+                queue = self._queues.get(key, {})
+                queue.pop(entry, None)
+                if not queue:
+                    self._queues.pop(key, None)
                 self._changed.notify_all()
 
-    def _wait(self, key: Hashable, holder: object, deadline: Deadline) -> bool:
+    def _wait(self, key: Hashable, entry: object, deadline: Deadline) -> bool:
         with self._changed:
+            queue = self._queues.setdefault(key, {})
+            queue[entry] = deadline
             while True:
-                holders = self._taken.setdefault(key, {})
-                for other in [h for h, end in holders.items() if end.remaining_s() == 0]:
-                    del holders[other]
-                if len(holders) < self._count:
-                    holders[holder] = deadline
+                # All who are still there and were earlier: the first of them hold the permits.
+                earlier = itertools.takewhile(lambda other: other[0] is not entry, queue.items())
+                waits_s = [left for _, end in earlier if (left := end.remaining_s()) > 0]
+                if len(waits_s) < self._count:
                     return True
                 remaining_s = deadline.remaining_s()
                 if remaining_s == 0:
                     return False
-                self._changed.wait(min(remaining_s, *(e.remaining_s() for e in holders.values())))
+                self._changed.wait(min(remaining_s, *waits_s))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 
 import pytest
 
@@ -69,6 +71,38 @@ def test_who_waits_gets_the_place_that_comes_free() -> None:
     assert got == [True]
 
 
+def test_who_waits_comes_before_who_returns() -> None:
+    """An image of many requests, each sent by the same few threads, starves no other image."""
+    places = Places(1)
+    order: list[str] = []
+
+    def wait() -> None:
+        with places.take("a", later()):
+            order.append("who waited")
+
+    thread = threading.Thread(target=wait)
+    with places.take("a", later()):
+        thread.start()
+        while len(places._queues["a"]) < 2:
+            time.sleep(0.001)
+    for _ in range(50):  # at once: the other thread has hardly woken up
+        with places.take("a", later()):
+            order.append("who returned")
+    thread.join(PATIENCE_S)
+    assert order[0] == "who waited"
+    assert len(order) == 51
+
+
+def test_who_gave_up_keeps_nobody_waiting() -> None:
+    places = Places(1)
+    with places.take("a", later()), contextlib.ExitStack() as waiting:
+        assert waiting.enter_context(places.take("a", over())) is False
+        with places.take("a", over()) as third:
+            assert third is False
+    with places.take("a", over()) as again:
+        assert again is True
+
+
 def test_who_outlives_his_deadline_no_longer_counts() -> None:
     """A request that hangs: another takes its place, and its end frees no place of others."""
     places, clock = Places(1), Clock()
@@ -100,4 +134,4 @@ def test_nothing_is_kept_of_keys_that_are_not_in_use() -> None:
     for index in range(10):
         with places.take(index, later()), places.take(index, over()):
             pass
-    assert places._taken == {}
+    assert places._queues == {}
