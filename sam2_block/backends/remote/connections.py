@@ -51,13 +51,69 @@ class GuardedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """Open a TCP connection."""
+        """Open a TCP connection for requests."""
+        return self.guarded(self.open(host, port, timeout, local_address, socket_options))
+
+    def open(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None,
+        local_address: str | None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None,
+    ) -> TimedStream:
+        """Open a TCP connection for what comes before the requests."""
         left = self.time_left(timeout, httpcore.ConnectTimeout)
         stream = self._network.connect_tcp(host, port, left, local_address, socket_options)
-        return _GuardedStream(stream, self)
+        return TimedStream(stream, self)
+
+    def guarded(self, stream: TimedStream) -> httpcore.NetworkStream:
+        """Return a connection on which requests are sent from now on."""
+        return _GuardedStream(stream.stream, self)
 
 
-class _GuardedStream(httpcore.NetworkStream):
+class TimedStream(httpcore.NetworkStream):
+    """A connection on which nothing takes longer than the request it is for.
+
+    Attributes:
+        stream: The connection itself.
+    """
+
+    def __init__(self, stream: httpcore.NetworkStream, backend: GuardedBackend) -> None:
+        self.stream = stream
+        self._backend = backend
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Receive bytes."""
+        return self.stream.read(max_bytes, self._backend.time_left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send bytes."""
+        for start in range(0, len(buffer), _WRITE_BYTES):
+            left = self._backend.time_left(timeout, httpcore.WriteTimeout)
+            self.stream.write(buffer[start : start + _WRITE_BYTES], left)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        """Return the connection with TLS on top of it."""
+        left = self._backend.time_left(timeout, httpcore.ConnectTimeout)
+        stream = self.stream.start_tls(ssl_context, server_hostname, left)
+        return _GuardedStream(stream, self._backend)
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return what httpcore wants to know of a connection."""
+        return self.stream.get_extra_info(info)
+
+
+class _GuardedStream(TimedStream):
     """A connection that knows whether its last response was read to the end, and nothing after it.
 
     httpcore keeps what a server sends after a response in its parser, and takes it for the response
@@ -66,14 +122,12 @@ class _GuardedStream(httpcore.NetworkStream):
     """
 
     def __init__(self, stream: httpcore.NetworkStream, backend: GuardedBackend) -> None:
-        self._stream = stream
-        self._backend = backend
+        super().__init__(stream, backend)
         self._exchange: _Exchange | None = None
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Receive bytes of a response."""
-        left = self._backend.time_left(timeout, httpcore.ReadTimeout)
-        data = self._stream.read(max_bytes, left)
+        data = super().read(max_bytes, timeout)
         if self._exchange is not None:
             self._exchange.receive(data)
         return data
@@ -91,30 +145,13 @@ class _GuardedStream(httpcore.NetworkStream):
             if self.get_extra_info("is_readable"):
                 raise httpcore.ConnectionNotAvailable
             self._exchange = _Exchange()
-        for start in range(0, len(buffer), _WRITE_BYTES):
-            left = self._backend.time_left(timeout, httpcore.WriteTimeout)
-            self._stream.write(buffer[start : start + _WRITE_BYTES], left)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        """Return the connection with TLS on top of it."""
-        left = self._backend.time_left(timeout, httpcore.ConnectTimeout)
-        stream = self._stream.start_tls(ssl_context, server_hostname, left)
-        return _GuardedStream(stream, self._backend)
+        super().write(buffer, timeout)
 
     def get_extra_info(self, info: str) -> Any:
         """Return what httpcore wants to know of a connection."""
         if info == "is_readable" and self._exchange is not None and not self._exchange.is_clean:
             return True
-        return self._stream.get_extra_info(info)
+        return super().get_extra_info(info)
 
 
 class _Exchange:

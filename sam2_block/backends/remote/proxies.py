@@ -6,7 +6,6 @@ httpx reads these too, but fails on entries of `NO_PROXY` that are in use everyw
 
 from __future__ import annotations
 
-import importlib.util
 import ipaddress
 import logging
 import re
@@ -20,6 +19,7 @@ from sam2_block.errors import SettingsError
 logger = logging.getLogger(__name__)
 
 _SCHEMES = ("http", "https", "socks5", "socks5h")
+_MAX_SOCKS_CREDENTIAL = 255  # RFC 1929
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ENTRY = re.compile(
     r"((?P<scheme>https?|all)://)?"
@@ -39,6 +39,11 @@ class Proxy:
 
     url: httpx.URL
     credentials: tuple[bytes, bytes] | None = field(default=None, repr=False)
+
+    @property
+    def is_socks(self) -> bool:
+        """Whether it is a SOCKS5 proxy, else one of HTTP."""
+        return self.url.scheme.startswith("socks")
 
 
 class ProxyRules:
@@ -79,18 +84,25 @@ def _proxy(variable: str, text: str) -> Proxy:
     try:
         url = httpx.URL(text if "://" in text else f"http://{text}")
         usable = url.scheme in _SCHEMES and url.host and (url.port is None or 0 < url.port < 65536)
+        # More than that is a password with one of `/?#` in it: its first half would be the port.
+        usable = usable and url.raw_path == b"/" and not url.fragment
+        credentials = (url.username.encode(), url.password.encode())
     except (httpx.InvalidURL, ValueError, TypeError, UnicodeError):
         usable = False
     if not usable:
         raise SettingsError(
             f"{variable}: expected [{'|'.join(_SCHEMES)}://][user:password@]host[:port]; got"
-            " something else."
+            " something else. In a password, `/`, `?`, `#` and `@` are %2F, %3F, %23 and %40."
         )
-    if url.scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
-        raise SettingsError(f"{variable}: a SOCKS proxy needs the package socksio: install it.")
-    has_credentials = url.username or url.password
-    credentials = (url.username.encode(), url.password.encode()) if has_credentials else None
-    return Proxy(url.copy_with(username=None, password=None), credentials)
+    proxy = Proxy(
+        url.copy_with(username=None, password=None), credentials if any(credentials) else None
+    )
+    if proxy.is_socks and max(map(len, credentials)) > _MAX_SOCKS_CREDENTIAL:
+        raise SettingsError(
+            f"{variable}: a SOCKS proxy takes a user and a password of at most"
+            f" {_MAX_SOCKS_CREDENTIAL} bytes each; got more."
+        )
+    return proxy
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import httpcore
 import httpx
@@ -12,6 +13,7 @@ import httpx
 from sam2_block.backends.execution import is_offline
 from sam2_block.backends.remote.connections import GuardedBackend
 from sam2_block.backends.remote.proxies import Proxy, ProxyRules
+from sam2_block.backends.remote.socks import SocksBackend
 
 _MAX_IDLE_CONNECTIONS = 64
 _MAX_IDLE_S = 5.0  # httpx's own default
@@ -80,32 +82,21 @@ class _ResponseStream(httpx.SyncByteStream):
 def _pool(
     proxy: Proxy | None, ssl_context: ssl.SSLContext, network: GuardedBackend
 ) -> httpcore.ConnectionPool:
+    common: dict[str, Any] = {
+        "ssl_context": ssl_context,
+        "max_connections": None,
+        "max_keepalive_connections": _MAX_IDLE_CONNECTIONS,
+        "keepalive_expiry": _MAX_IDLE_S,
+    }
     if proxy is None:
-        return httpcore.ConnectionPool(
-            ssl_context=ssl_context,
-            max_connections=None,
-            max_keepalive_connections=_MAX_IDLE_CONNECTIONS,
-            keepalive_expiry=_MAX_IDLE_S,
-            network_backend=network,
-        )
-    if proxy.url.scheme.startswith("socks"):
-        return httpcore.SOCKSProxy(
-            proxy_url=_core_url(proxy.url),
-            proxy_auth=proxy.credentials,
-            ssl_context=ssl_context,
-            max_connections=None,
-            max_keepalive_connections=_MAX_IDLE_CONNECTIONS,
-            keepalive_expiry=_MAX_IDLE_S,
-            network_backend=network,
-        )
+        return httpcore.ConnectionPool(**common, network_backend=network)
+    if proxy.is_socks:
+        return httpcore.ConnectionPool(**common, network_backend=SocksBackend(network, proxy))
     return httpcore.HTTPProxy(
         proxy_url=_core_url(proxy.url),
         proxy_auth=proxy.credentials,
-        ssl_context=ssl_context,
         proxy_ssl_context=ssl_context if proxy.url.scheme == "https" else None,
-        max_connections=None,
-        max_keepalive_connections=_MAX_IDLE_CONNECTIONS,
-        keepalive_expiry=_MAX_IDLE_S,
+        **common,
         network_backend=network,
     )
 

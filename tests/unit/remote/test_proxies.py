@@ -9,7 +9,6 @@ import sys
 import httpx
 import pytest
 
-from sam2_block.backends.remote import proxies as proxies_module
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.proxies import ProxyRules
 from sam2_block.errors import RemoteConnectionError, SettingsError
@@ -107,6 +106,12 @@ def test_entry_that_is_ignored_with_a_warning(
         "http://[::1",
         "http://a\nb",
         "http://xn--0",
+        # A password with a character that ends the host: its first part would be the port.
+        f"http://user:12/{PASSWORD}@proxy:3128",
+        f"http://user:12?{PASSWORD}@proxy:3128",
+        f"http://user:12#{PASSWORD}@proxy:3128",
+        f"socks5://user:12/{PASSWORD}@proxy",
+        "http://proxy:3128/proxy.pac",
     ],
 )
 def test_proxy_that_cannot_be_used(scheme: str, text: str) -> None:
@@ -115,14 +120,18 @@ def test_proxy_that_cannot_be_used(scheme: str, text: str) -> None:
     assert str(caught.value) == (
         f"{scheme.upper()}_PROXY: expected"
         " [http|https|socks5|socks5h://][user:password@]host[:port]; got something else."
+        " In a password, `/`, `?`, `#` and `@` are %2F, %3F, %23 and %40."
     )
     assert caught.value.__context__ is None or PASSWORD not in str(caught.value.__context__)
 
 
-def test_socks_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxies_module.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SettingsError, match=r"^ALL_PROXY: a SOCKS proxy needs the package socksio"):
-        ProxyRules({"all": "socks5://proxy"})
+@pytest.mark.parametrize(
+    "text", [f"socks5://user:{PASSWORD * 32}@proxy", f"socks5h://{'u' * 256}:{PASSWORD}@proxy"]
+)
+def test_socks_has_short_credentials_only(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^ALL_PROXY: .* at most 255 bytes") as caught:
+        ProxyRules({"all": text})
+    assert PASSWORD not in str(caught.value)
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\t\n"])
