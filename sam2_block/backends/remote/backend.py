@@ -225,9 +225,7 @@ class RemoteBackend:
             if error.prompt_index is None or error.prompt_index >= len(group):
                 raise
             index = group[error.prompt_index]
-            named = error.with_context(f"That is prompt {index} of the image, {prompts[index]}.")
-            named.prompt_index = index
-            raise named from None
+            raise _naming_prompt(error, index, prompts[index]) from None
         url = self._endpoint.url
         try:
             return parse_answer(
@@ -310,6 +308,13 @@ class RemoteBackend:
     ) -> Any:
         limits = response_limits(len(payload["prompts"]["prompts"]), upload.image_hw)
         return self._post(SEGMENT_PATH, payload, upload, limits, max_attempts)
+
+
+def _naming_prompt(error: RemoteStatusError, index: int, prompt: Prompt) -> RemoteStatusError:
+    """Return an error that names the prompt by its index in the image."""
+    named = error.with_context(f"That is prompt {index} of the image, {prompt}.")
+    named.prompt_index = index
+    return named
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,10 @@ class HttpClient:
                 else error_of_transport(call.endpoint, error)
             )
         # Only here, so that no error is chained: it may quote a server that repeats the key.
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # it holds this frame, which must not hold it in turn
 
     def _timeout(self, deadline: Deadline) -> httpx.Timeout:
         remaining_s = deadline.remaining_s()

@@ -66,6 +66,10 @@ class Deadline:
         """Return the seconds left, 0 when there are none."""
         return max(0.0, self._end - self._clock())
 
+    def expire(self) -> None:
+        """Leave no time from now on: the work is not wanted any more."""
+        self._end = self._clock()
+
 
 def parse_retry_after(header: str | None, now: Callable[[], float] = time.time) -> float | None:
     """Read a `Retry-After` header (RFC 9110, 10.2.3): seconds, or a date.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from typing import TypeVar
 
@@ -28,38 +30,36 @@ def run_in_time(
     Args:
         calls: What to do.
         max_workers: Most calls at once.
-        deadline: When to give up.
+        deadline: When to give up. It ends with the first failure.
         asked: Who is asked, for the message.
 
     Raises:
         Exception: What the first of the failed calls raised. Those not yet begun are dropped.
         RemoteTimeoutError: The deadline is over.
     """
-    futures: list[Future[Result]] = [Future() for _ in calls]
-    waiting = iter(list(zip(calls, futures, strict=True)))
-    lock = threading.Lock()
+    # Taken out one by one: an error holds the frames that it passed, and where one of these holds the
+    # future of the error, both stay until the garbage collector runs, the encoded image with them.
+    futures: deque[Future[Result]] = deque(Future() for _ in calls)
+    waiting = deque(zip(calls, futures, strict=True))
 
     def work() -> None:
-        while True:
-            with lock:
-                item = next(waiting, None)
-            if item is None:
-                return
-            call, future = item
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(call())
-                except BaseException as error:
-                    future.set_exception(error)
+        with contextlib.suppress(IndexError):
+            while True:
+                _fulfil(*waiting.popleft())
 
     end = Deadline(deadline.remaining_s() + _GRACE_S)
+    results: list[Result] = []
     try:
         for _ in range(min(max_workers, len(calls))):
             threading.Thread(target=work, name="sam2_block-remote", daemon=True).start()
-        return list(_results(futures, end))
+        while futures:
+            results.append(_result(futures.popleft(), end))
+        return results
     except _TooLateError:
         raise error_of_deadline(asked, deadline) from None
     finally:
+        if len(results) < len(calls):
+            deadline.expire()  # for the calls under way, which nobody waits for any more
         for future in futures:
             future.cancel()
 
@@ -68,9 +68,21 @@ class _TooLateError(Exception):
     """The deadline is over."""
 
 
-def _results(futures: Sequence[Future[Result]], end: Deadline) -> Iterator[Result]:
-    for future in futures:
-        # Not `future.result(timeout)`: what that raises, a call may raise as well.
+def _fulfil(call: Callable[[], Result], future: Future[Result]) -> None:
+    try:
+        if future.set_running_or_notify_cancel():
+            future.set_result(call())
+    except BaseException as error:
+        future.set_exception(error)
+    finally:
+        del call, future
+
+
+def _result(future: Future[Result], end: Deadline) -> Result:
+    # Not `future.result(timeout)`: what that raises, a call may raise as well.
+    try:
         if not wait([future], end.remaining_s()).done:
             raise _TooLateError
-        yield future.result()
+        return future.result()
+    finally:
+        del future

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import threading
+import time
+import weakref
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from sam2_block.backends.remote import backend as backend_module
@@ -13,8 +18,9 @@ from sam2_block.backends.remote import wire
 from sam2_block.backends.remote.backend import RemoteBackend
 from sam2_block.backends.remote.retry import Deadline
 from sam2_block.backends.remote.wire import ImageFormat
-from sam2_block.errors import RemoteStatusError, RemoteTimeoutError
-from tests.unit.remote.fake_endpoint import FakeEndpoint, refuse
+from sam2_block.errors import RemoteError, RemoteStatusError, RemoteTimeoutError
+from sam2_block.prompts import Prompt
+from tests.unit.remote.fake_endpoint import FakeEndpoint, Spoil, refuse
 from tests.unit.remote.test_backend import BOX, ask, box, boxes_of
 
 
@@ -125,3 +131,49 @@ def test_nothing_is_computed_after_the_deadline(
     with pytest.raises(RemoteTimeoutError, match="had not answered when the 180 s"):
         ask(backend, *[box(index) for index in range(9)])
     assert len(calls) == 2
+
+
+class _Pixels(np.ndarray):
+    """An array that can be referred to weakly."""
+
+
+def _drop_connection(request: httpx.Request) -> httpx.Response:
+    raise httpx.ReadError("dropped")
+
+
+@pytest.mark.parametrize("count", [1, 200], ids=["one request", "several"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda request: refuse(413, "too large"),
+        lambda request: refuse(422, [{"loc": ["prompts", "prompts", 0], "msg": "no"}]),
+        lambda request: refuse(500, "Invalid format rle"),
+        lambda request: httpx.Response(200, content=b"<html>"),
+        lambda request: httpx.Response(200, json={}),
+        _drop_connection,
+    ],
+    ids=["status", "prompt", "format", "no JSON", "malformed", "connection"],
+)
+def test_failure_leaves_nothing_to_the_garbage_collector(
+    endpoint: FakeEndpoint, spoil: Spoil, count: int
+) -> None:
+    """It counts objects, not the megabytes of an image, its encoding and its request."""
+    endpoint.spoil = spoil
+    backend = endpoint.backend(max_attempts=1)
+    threads = threading.active_count()
+    gc.collect()
+    gc.disable()
+    try:
+        image = np.zeros((20, 20, 3), np.uint8).view(_Pixels)
+        pixels = weakref.ref(image)
+        prompts = [Prompt(box_xyxy=(1, 1, 9, 9))] * count
+        with pytest.raises(RemoteError) as caught:
+            backend.predict(image, prompts, version="hiera_tiny", multimask_output=True)
+        del image, caught
+        for _ in range(5000):  # the threads end after the call
+            if pixels() is None and threading.active_count() <= threads:
+                break
+            time.sleep(0.001)
+        assert pixels() is None
+    finally:
+        gc.enable()

@@ -102,6 +102,28 @@ def test_calls_not_begun_are_dropped_after_a_failure(release: threading.Event) -
     assert set(begun) <= {"next"}
 
 
+def test_calls_under_way_have_no_time_left_after_a_failure(release: threading.Event) -> None:
+    deadline, begun = Deadline(PATIENCE_S), threading.Event()
+
+    def failing() -> None:
+        assert begun.wait(PATIENCE_S)
+        raise RemoteError("failed")
+
+    def hanging() -> None:
+        begun.set()
+        assert release.wait(PATIENCE_S)
+
+    with pytest.raises(RemoteError, match=r"^failed$"):
+        run_in_time([failing, hanging], 2, deadline, URL)
+    assert deadline.remaining_s() == 0
+
+
+def test_deadline_goes_on_after_success() -> None:
+    deadline = Deadline(PATIENCE_S)
+    run_in_time([lambda: None] * 3, 2, deadline, URL)
+    assert deadline.remaining_s() > 0
+
+
 @pytest.mark.parametrize(
     "error",
     [
