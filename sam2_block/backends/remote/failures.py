@@ -20,6 +20,7 @@ from sam2_block.errors import (
 )
 
 _LONGEST_DETAIL = 300
+_PROXY_ADVICE = "Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY."
 _FORMAT = re.compile(
     r"\b(invalid|unknown|unsupported|mask) format\b|\bbody\.format\b|\bformat (is )?not\b",
     re.IGNORECASE,
@@ -71,6 +72,14 @@ def error_of_transport(endpoint: Endpoint, error: Exception) -> RemoteError:
         )
     if isinstance(error, httpx.DecodingError):
         return RemoteAnswerError(f"{url} sent an answer that cannot be unpacked ({said}).")
+    if isinstance(error, httpx.ProxyError):
+        # After the status, httpcore quotes what the proxy says: it knows its own password.
+        refusal = re.match(r"[0-9]{3}\b", said)
+        detail = f"it answered {refusal[0]}" if refusal else said
+        return RemoteConnectionError(
+            f"the proxy did not connect to {url} ({detail}). {_PROXY_ADVICE}",
+            transient=detail != "it answered 407",
+        )
     certificate = _certificate_error(error)
     if certificate is not None:
         return RemoteConnectionError(
@@ -99,7 +108,8 @@ def error_of_status(
         body: The answer.
         retry_after_s: How long the server asked to wait, or None.
     """
-    words, prompt_index = _words_of(body)
+    # Only a proxy answers 407, and it knows its own password.
+    words, prompt_index = ("", None) if status == 407 else _words_of(body)
     # Only now: JSON can spell the key in escapes. And before it is cut: a part may be left.
     shown = _shortened(endpoint.without_key(words))
     words = _shortened(words)  # what is decided by the server's words knows all of them
@@ -158,6 +168,8 @@ def _meaning(endpoint: Endpoint, status: int, words: str) -> str:
         )
     if _has_no_such_model(status, words):
         return "it does not have this version of SAM 2. Choose another, or give it that one."
+    if status == 407:
+        return f"a proxy does not accept the user and the password. {_PROXY_ADVICE}"
     if status == 413:
         return (
             "the image is too large for it. Send JPEG (SAM2_BLOCK_UPLOAD_FORMAT=jpeg), or resize or"

@@ -11,7 +11,7 @@ import pytest
 
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.proxies import ProxyRules
-from sam2_block.errors import RemoteConnectionError, SettingsError
+from sam2_block.errors import RemoteConnectionError, RemoteError, SettingsError
 from sam2_block.settings import Settings
 from tests.unit.remote.raw_server import client, post, read_request, response, serving
 
@@ -195,6 +195,32 @@ def test_password_of_a_proxy_is_in_no_message(
     monkeypatch.setenv("HTTP_PROXY", f"http://user:{PASSWORD}@127.0.0.1:{port}")
     with client() as http, pytest.raises(RemoteConnectionError) as caught:
         post(http, "http://not-a-name.test")
+    assert PASSWORD not in str(caught.value) + caplog.text
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_proxy_that_repeats_its_password(
+    scheme: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    body = PASSWORD.encode()
+    head = f"HTTP/1.1 407 {PASSWORD}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+
+    def refuse(connection: socket.socket, number: int) -> None:
+        connection.recv(65536)
+        connection.sendall(head + body)
+        connection.recv(65536)
+
+    with serving(refuse) as proxy_url:
+        url = proxy_url.replace("//", f"//user:{PASSWORD}@")
+        monkeypatch.setenv(f"{scheme.upper()}_PROXY", url)
+        with (
+            client() as http,
+            pytest.raises(RemoteError, match=r"proxy.* Check HTTP_PROXY") as caught,
+        ):
+            post(http, f"{scheme}://not-a-name.test")
+    assert "407" in str(caught.value)
+    assert not caught.value.transient
     assert PASSWORD not in str(caught.value) + caplog.text
 
 
