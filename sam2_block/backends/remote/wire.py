@@ -203,4 +203,6 @@ def _points(polygon: Any) -> NDArray[np.float64]:
         points = points.reshape(0, 2)
     if points is None or points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
         raise ValueError("a polygon that is not a list of points")
+    if not all(type(value) in (int, float) for point in polygon for value in point):
+        raise ValueError("a polygon with coordinates that are not numbers")  # numpy reads text too
     return points
