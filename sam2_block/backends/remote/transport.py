@@ -18,6 +18,9 @@ from sam2_block.backends.remote.socks import SocksBackend
 _MAX_IDLE_CONNECTIONS = 64
 _MAX_IDLE_S = 5.0  # httpx's own default
 
+# httpx parses the target of a redirect that it is not to follow, and fails where that is no URL.
+_UNUSED = (b"location", b"set-cookie")
+
 DEADLINE = "sam2_block.deadline"
 """Extension of a request that holds its `Deadline`."""
 
@@ -55,7 +58,7 @@ class NetworkTransport(httpx.BaseTransport):
         assert isinstance(response.stream, Iterable)
         return httpx.Response(
             status_code=response.status,
-            headers=response.headers,
+            headers=[header for header in response.headers if header[0].lower() not in _UNUSED],
             stream=_ResponseStream(response.stream),
             extensions=response.extensions,
         )

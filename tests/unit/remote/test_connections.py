@@ -12,7 +12,12 @@ import pytest
 
 from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.backends.remote.retry import Deadline
-from sam2_block.errors import RemoteConnectionError, RemoteError, RemoteTimeoutError
+from sam2_block.errors import (
+    RemoteConnectionError,
+    RemoteError,
+    RemoteStatusError,
+    RemoteTimeoutError,
+)
 from tests.unit.remote.raw_server import client, post, read_request, response, serving
 
 
@@ -168,3 +173,19 @@ def test_server_that_takes_the_request_slowly_is_given_up_at_the_deadline() -> N
         with pytest.raises(RemoteTimeoutError, match=r"had not answered when the 0\.5 s"):
             http.post(Endpoint(url), "/x", {"image": "x" * 30_000_000}, Deadline(0.5))
         done.set()
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["http://a:port/", "http://[::1/", "http://xn--0/", "mailto:x", "http://a\x01/", "/" * 70_000],
+    ids=lambda location: location[:20],
+)
+def test_redirect_to_what_is_no_url_is_a_redirect(location: str) -> None:
+    def handle(connection: socket.socket, number: int) -> None:
+        while read_request(connection) is not None:
+            connection.sendall(response({}, f"Location: {location}", status="302 Found"))
+
+    refusal = pytest.raises(RemoteStatusError, match="it redirects, and is not followed")
+    with serving(handle) as url, client() as http, refusal as caught:
+        post(http, url)
+    assert not caught.value.transient
