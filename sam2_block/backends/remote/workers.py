@@ -37,8 +37,8 @@ def run_in_time(
         Exception: What the first of the failed calls raised. Those not yet begun are dropped.
         RemoteTimeoutError: The deadline is over.
     """
-    # Taken out one by one: an error holds the frames that it passed, and where one of these holds the
-    # future of the error, both stay until the garbage collector runs, the encoded image with them.
+    # Taken out one by one: an error holds the frames that it passed. Where one of these holds the
+    # error's future, both stay until the garbage collector runs, and the encoded image with them.
     futures: deque[Future[Result]] = deque(Future() for _ in calls)
     waiting = deque(zip(calls, futures, strict=True))
 
