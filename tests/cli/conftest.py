@@ -87,3 +87,24 @@ def image_file(tmp_path: Path) -> Callable[..., str]:
         return str(path)
 
     return write
+
+
+MASK_VISUALIZATION = {
+    "type": "roboflow_core/mask_visualization@v1",
+    "name": "masks",
+    "image": "$inputs.image",
+    "predictions": "$steps.sam.predictions",
+}
+WITH_IMAGE = workflow(
+    segment(),
+    MASK_VISUALIZATION,
+    outputs=[
+        PREDICTIONS,
+        output("scores", "$steps.sam.scores"),
+        output("annotated", "$steps.masks.image"),
+    ],
+)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(), parse_constant=pytest.fail)
