@@ -169,7 +169,7 @@ def test_every_mode_is_valid(sam2_server: Sam2Server, mode: str) -> None:
     ("fields", "property_name", "says"),
     [
         ({}, None, "nothing to segment: connect `boxes`"),
-        ({"points": [[1, 2]], "threshold": 7}, "threshold", "less than or equal to 1"),
+        ({"points": [[1, 2]], "threshold": 7}, "threshold", "expected 0 to 1; got 7"),
         ({"points": [[1, 2]], "class_filter": ["a"]}, "class_filter", "no effect without `boxes`"),
         (
             {"points": [[1, 2]], "execution_mode": "local", "api_key": "rf_0123456789"},
