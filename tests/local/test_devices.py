@@ -217,3 +217,21 @@ def test_bf16_is_used_when_asked_for_and_ends_with_the_call() -> None:
     with compute.autocast():
         assert layer(values).dtype is torch.bfloat16
     assert layer(values).dtype is torch.float32
+
+
+FAKE = """
+from torch._subclasses.fake_tensor import FakeTensorMode
+from sam2_block.backends.local import devices
+
+with FakeTensorMode():
+    inside = devices._can_multiply_bf16()
+devices._can_multiply_bf16.cache_clear()
+print(inside is devices._can_multiply_bf16())
+"""
+
+
+def test_the_callers_fake_tensors_do_not_decide_for_the_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FAKE], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout == "True\n"

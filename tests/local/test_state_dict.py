@@ -166,6 +166,14 @@ def write_half(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
 
 
+def write_flipped(path: Path) -> None:
+    """Flip one bit, of the exponent of one weight: it stays finite."""
+    torch.save({"model": WEIGHTS}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(WEIGHTS[LANDMARK].numpy().tobytes()) + 3] ^= 0x10
+    path.write_bytes(content)
+
+
 UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "arguments of a training": (
         write_objects({"model": WEIGHTS, "args": argparse.Namespace(lr=1)}),
@@ -186,6 +194,7 @@ UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
         "is a pointer of Git LFS",
     ),
     "a web page": (lambda path: path.write_text("<!DOCTYPE html><title>403</title>"), "a web page"),
+    "one bit flipped": (write_flipped, r"is damaged: \S+/data/\d+ does not match its checksum"),
     "cut off": (write_half, "is not a checkpoint that can be read .*, delete it and fetch it"),
 }
 

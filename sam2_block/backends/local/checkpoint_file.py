@@ -76,7 +76,7 @@ def printable(text: str, length: int = 60) -> str:
 def _read_pt(path: Path) -> Any:
     is_archive = zipfile.is_zipfile(path)
     if is_archive:
-        _check_index(path)
+        _check_archive(path)
     else:
         _check_beginning(path)
     try:
@@ -103,18 +103,32 @@ def _check_beginning(path: Path) -> None:
             raise UnusableFileError(f"is {description}. Put the checkpoint itself in its place.")
 
 
-def _check_index(path: Path) -> None:
-    """Refuse an archive that unpacks to more than its file's size.
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that is damaged, or unpacks to more than its file's size.
 
     PyTorch stores records as they are. One that is compressed, or in which records overlap, could
     fill the memory from a file of any size.
     """
     with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
+        _check_size(archive.infolist(), path.stat().st_size)
+        # PyTorch itself reads past a checksum that does not match, and a single flipped bit can
+        # ruin every mask.
+        try:
+            damaged = archive.testzip()
+        except zipfile.BadZipFile:
+            damaged = "an entry of its index"
+    if damaged:
+        raise UnusableFileError(
+            f"is damaged: {printable(damaged)} does not match its checksum. Use another copy; or,"
+            " if it was saved under torch.serialization.set_crc32_options(False), save it again"
+            " without that."
+        )
+
+
+def _check_size(entries: list[zipfile.ZipInfo], size: int) -> None:
     if any(entry.filename.endswith("/constants.pkl") for entry in entries):
         raise UnusableFileError("is a TorchScript program; expected a state dict.")
     unpacked = sum(entry.file_size for entry in entries)
-    size = path.stat().st_size
     if unpacked > size:
         raise UnusableFileError(
             f"would unpack to {unpacked} bytes from {size}. PyTorch writes checkpoints"

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from sam2_block.backends.local.compute_thread import COMPUTE_THREAD
 from sam2_block.errors import SettingsError
 from sam2_block.settings import Settings
 
@@ -118,7 +119,14 @@ def _native_precision(device: torch.device) -> str:
 
 @functools.cache
 def _can_multiply_bf16() -> bool:
-    """Whether the product that the CPU's network computes works in bfloat16: it is tried, once."""
+    """Whether the product that the CPU's network computes works in bfloat16: it is tried, once.
+
+    Not in the caller's thread, whose autocast or fake tensors would decide for the whole process.
+    """
+    return COMPUTE_THREAD.run(torch.device("cpu"), _multiplies_once)
+
+
+def _multiplies_once() -> bool:
     from sam2_block.backends.local.lean.linear import product
 
     x, weight, bias = (
