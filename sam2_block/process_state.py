@@ -5,15 +5,17 @@ and that nobody in the child will release, pools without their threads, sockets 
 goes on using. gunicorn with `--preload`, `multiprocessing` with `fork` and PyTorch's `DataLoader`
 all fork. So every object that holds such a thing registers here, and is reset in the child:
 
-- `ForkSafeLock`: free. It guards data that are consistent whenever the lock is not held.
 - `ForkGate`: open, and without holders.
-- `SharedObjects`: a new lock; the backends stay, and each is reset by itself.
+- `SharedObjects`, `RecentKeys`: a new lock. What they hold stays, and is reset by itself.
 - `SingleFlight`: no call under way; the child makes the value itself.
 - `EmbeddingCache`: keeps its embeddings, which are memory of the child, and counts their bytes.
 - `ModelRegistry`: keeps the models on the CPU, none in use; those on a GPU are unusable, and go.
 - `ComputeThread`: no thread; the first call starts one.
 - `Places`: no holders. The parent's requests are not the child's.
 - `RemoteService`: no client; the first request opens one. The parent's connections stay open.
+
+Locks are entered by `with` themselves, and not by methods or a `Condition` around them: those are
+Python code, in which `KeyboardInterrupt` may come while the lock is held and not yet released.
 
 The settings that `sam2_block` has read from the environment stay as they are.
 
@@ -29,7 +31,6 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterator
-from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from sam2_block.errors import ForkError
@@ -62,40 +63,22 @@ def register(shared: Resettable) -> None:
     _registered.add(shared)
 
 
-class ForkSafeLock:
-    """A re-entrant lock that is free in a forked child."""
-
-    def __init__(self) -> None:
-        self.reset_after_fork()
-        register(self)
-
-    def reset_after_fork(self) -> None:
-        """Make a new lock; see `Resettable`."""
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._lock.release()
-
-
 class ForkGate:
-    """Keeps forks apart from code that must not be cut in two by one."""
+    """Keeps forks apart from code that must not be cut in two by one.
+
+    `KeyboardInterrupt` may come at any step, the hooks of a fork included. What the interrupted
+    thread leaves behind goes with its frame, or expires, so that nobody waits for ever.
+    """
 
     def __init__(self) -> None:
         self._was_cut = False
         self._start()
 
     def _start(self) -> None:
-        self._changed = threading.Condition()
-        self._holders: set[object] = set()
-        self._forks = 0
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._holders: weakref.WeakSet[_Holder] = weakref.WeakSet()
+        self._forking: set[int] = set()  # threads
         self._thread = threading.local()
 
     @contextlib.contextmanager
@@ -113,16 +96,17 @@ class ForkGate:
         if self._is_held_here():
             yield
             return
-        holder = object()
+        holder = _Holder()
         try:
-            with self._changed:
-                self._changed.wait_for(lambda: not self._forks)
+            with self._lock:
+                if not self._changed.wait_for(lambda: not self._forking, 2 * FORK_TIMEOUT_S):
+                    self._forking.clear()  # of forks whose hooks were interrupted
                 self._holders.add(holder)
             self._thread.is_holding = True
             yield
         finally:
             self._thread.is_holding = False
-            with self._changed:  # of the child, where the holder itself forked
+            with self._lock:  # of the child, where the holder itself forked
                 self._holders.discard(holder)
                 self._changed.notify_all()
 
@@ -131,15 +115,15 @@ class ForkGate:
 
     def before_fork(self) -> None:
         """Wait until nobody holds the gate, or `FORK_TIMEOUT_S`; let nobody in meanwhile."""
-        with self._changed:
-            self._forks += 1
+        with self._lock:
+            self._forking.add(threading.get_ident())
             if not self._is_held_here():  # it would wait for itself
                 self._changed.wait_for(lambda: not self._holders, FORK_TIMEOUT_S)
 
     def after_fork_in_parent(self) -> None:
         """Let threads in again."""
-        with self._changed:
-            self._forks -= 1
+        with self._lock:
+            self._forking.discard(threading.get_ident())
             self._changed.notify_all()
 
     def after_fork_in_child(self) -> None:
@@ -148,13 +132,22 @@ class ForkGate:
         self._start()
 
 
+class _Holder:
+    """Stands for a context that holds a gate; gone when its frame is."""
+
+
 class SharedObjects:
     """Objects that all of a process uses: one for each key, made on first use. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = ForkSafeLock()
-        self._objects: dict[Hashable, Any] = {}
-        self._users: dict[Hashable, weakref.WeakSet[Any]] = {}
+        self.reset_after_fork()
+        register(self)
+        # An object and its users, in one step: a fork or an interruption may come between two.
+        self._objects: dict[Hashable, tuple[Any, weakref.WeakSet[Any]]] = {}
+
+    def reset_after_fork(self) -> None:
+        """Make a new lock; see `Resettable`."""
+        self._lock = threading.RLock()
 
     def get(self, key: Hashable, make: Callable[[], Shared], user: object = None) -> Shared:
         """Return the object of a key.
@@ -166,22 +159,22 @@ class SharedObjects:
         """
         with self._lock:
             if key not in self._objects:
-                self._objects[key] = make()
-                self._users[key] = weakref.WeakSet()
-            self._users[key].add(self if user is None else user)
-            shared: Shared = self._objects[key]
+                self._objects[key] = make(), weakref.WeakSet()
+            shared: Shared
+            shared, users = self._objects[key]
+            users.add(self if user is None else user)
             return shared
 
     def release(self, user: object) -> None:
         """Close the objects that had this user and no other."""
         unused = []
         with self._lock:
-            for key, users in list(self._users.items()):
+            for key, (shared, users) in list(self._objects.items()):
                 if user in users:
                     users.discard(user)
                     if not users:
-                        del self._users[key]
-                        unused.append(self._objects.pop(key))
+                        del self._objects[key]
+                        unused.append(shared)
         for shared in unused:
             shared.close()
 

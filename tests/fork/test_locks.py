@@ -12,7 +12,12 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can
 
 # (made before the fork, held by a thread during it, done in the child)
 HELD = {
-    "a lock": ("lock = process_state.ForkSafeLock()", "lock", "lock.__enter__()"),
+    "the client of a server": (
+        "from sam2_block.backends.remote.backend import RemoteService;"
+        " from sam2_block.settings import Settings; service = RemoteService(Settings())",
+        "service._lock",
+        "service.client",
+    ),
     "the shared objects": (
         "",
         "process_state.SHARED._lock",

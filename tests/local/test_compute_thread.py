@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -218,3 +222,24 @@ def test_loading_encoding_and_decoding_run_in_it(
     assert set(where) == {"load_model", "make_network", "encode", "decode"}
     assert len(set(where.values())) == 1
     assert caller not in where.values()
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["a result", "an error"])
+def test_nothing_is_kept_of_a_call(lasting: ComputeThread, fails: bool) -> None:
+    class Model:
+        pass
+
+    def call(model: Model) -> None:
+        assert not fails
+
+    model = Model()
+    gone = weakref.ref(model)
+    gc.disable()
+    try:
+        with contextlib.suppress(AssertionError):
+            lasting.run(CPU, functools.partial(call, model))
+        del model
+        lasting.run(CPU, lambda: None)  # the thread has left the first call behind
+        assert gone() is None
+    finally:
+        gc.enable()

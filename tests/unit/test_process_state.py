@@ -23,6 +23,7 @@ CALLS = {
 # (file, class): why it need not be reset.
 EXEMPT = {
     ("process_state.py", "ForkGate"): "has hooks of its own",
+    ("backends/local/compute_thread.py", "_Work"): "the thread that waits for it does not fork",
 }
 
 
@@ -59,7 +60,7 @@ def test_every_lock_thread_and_client_is_reset_in_a_child() -> None:
         classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
         for name, line in kept(tree):
             where = f"{path}:{line}"
-            assert name, f"{where}: use process_state.ForkSafeLock for a module's own lock"
+            assert name, f"{where}: let a class own it"
             seen.add((path, name))
             if (path, name) not in EXEMPT:
                 methods = {node.name for node in ast.walk(classes[name]) if hasattr(node, "name")}
@@ -81,7 +82,7 @@ def test_importing_it_brings_nothing_heavy() -> None:
     assert spec is not None
     tree = ast.parse(Path(str(spec.origin)).read_text(encoding="utf-8"))
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert imported == {"__future__", "collections.abc", "types", "typing", "sam2_block.errors"}
+    assert imported == {"__future__", "collections.abc", "typing", "sam2_block.errors"}
 
 
 class Closing:

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 
@@ -40,7 +41,8 @@ class ComputeThread:
 
     def reset_after_fork(self) -> None:
         """Begin anew: the parent's thread is not in the child."""
-        self._busy = threading.Lock()
+        self._lock = threading.RLock()
+        self._latest: _Work[Any] | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._cores = 0
         self._own = threading.local()
@@ -58,35 +60,29 @@ class ComputeThread:
         if device.type != "cpu" or getattr(self._own, "is_here", False):
             return call()
 
-        def work() -> Result:
-            self._own.is_here = True
-            with process_state.FORK_GATE.held():
-                return call()
-
+        work = _Work(lambda: self._run_here(call))
         try:
-            future = self._start(work)
+            self._start(work)
         except RuntimeError:  # the interpreter is shutting down, or has no thread left to give
             return call()
-        return future.result()
+        return work.result()
 
-    def _start(self, work: Callable[[], Result]) -> Future[Result]:
-        busy = self._busy
-        if not busy.acquire(blocking=False):
-            return _in_a_new_thread(work)
+    def _run_here(self, call: Callable[[], Result]) -> Result:
+        self._own.is_here = True
+        with process_state.FORK_GATE.held():
+            return call()
 
-        def work_and_free() -> Result:
-            try:
-                return work()
-            finally:
-                # Not by whoever waits: an interrupted caller is gone before the work is done.
-                busy.release()
-
-        try:
-            return self._lasting(torch.get_num_threads()).submit(work_and_free)
-        except RuntimeError:
-            self._executor = None
-            busy.release()
-            raise
+    def _start(self, work: _Work[Any]) -> None:
+        with self._lock:
+            if self._latest is None or self._latest.is_done:
+                try:
+                    self._lasting(torch.get_num_threads()).submit(work.run)
+                except BaseException:  # interrupted as well: its thread may never begin
+                    self._executor = None
+                    raise
+                self._latest = work
+                return
+        threading.Thread(target=work.run, name="sam2_block-compute-more").start()
 
     def _lasting(self, cores: int) -> ThreadPoolExecutor:
         """Return the thread, made anew if the application has changed PyTorch's cores since."""
@@ -98,17 +94,39 @@ class ComputeThread:
         return self._executor
 
 
-def _in_a_new_thread(work: Callable[[], Result]) -> Future[Result]:
-    future: Future[Result] = Future()
+class _Work(Generic[Result]):
+    """A call, and its result for the thread that waits for it.
 
-    def run() -> None:
+    A `Future` would not do: its lock stays locked for good where the waiting thread is interrupted
+    (`KeyboardInterrupt`) at the wrong moment.
+    """
+
+    def __init__(self, call: Callable[[], Result]) -> None:
+        self._call = call
+        self._outcome: SimpleQueue[tuple[Result | None, BaseException | None]] = SimpleQueue()
+        self.is_done = False
+
+    def run(self) -> None:
+        """Make the result. Nobody need wait for it: an interrupted caller is gone before."""
+        outcome: tuple[Result | None, BaseException | None]
         try:
-            future.set_result(work())
+            outcome = self._call(), None
         except BaseException as error:
-            future.set_exception(error)
+            outcome = None, error
+        del self._call  # the latest work is kept, and must not keep a model
+        self.is_done = True
+        self._outcome.put(outcome)
+        del outcome  # an error refers to this frame
 
-    threading.Thread(target=run, name="sam2_block-compute-more").start()
-    return future
+    def result(self) -> Result:
+        """Wait for the call, and return what it returned, or raise what it raised."""
+        value, error = self._outcome.get()
+        try:
+            if error is not None:
+                raise error
+            return cast(Result, value)
+        finally:
+            del error  # it refers to this frame
 
 
 COMPUTE_THREAD = ComputeThread()

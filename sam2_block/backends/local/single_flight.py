@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
@@ -33,25 +34,23 @@ class SingleFlight(Generic[Key, Value]):
     def run(self, key: Key, make: Callable[[], Value]) -> Value:
         """Return `make()`, or the result of the call under way for the same key."""
         while True:
-            with self._lock:
-                flight = self._running.get(key)
-                if flight is None:
-                    mine = self._running[key] = Future()
-                    break
+            mine: Future[Value] = Future()
             try:
+                with self._lock:
+                    flight = self._running.setdefault(key, mine)
+                if flight is mine:
+                    value = make()
+                    self._remove(key, mine)
+                    mine.set_result(value)
+                    return value
+            except BaseException as error:  # an interruption may come before `make` begins
+                self._remove(key, mine)
+                if not mine.done():
+                    is_failure = isinstance(error, Exception)
+                    mine.set_exception(error if is_failure else _InterruptedError())
+                raise
+            with contextlib.suppress(_InterruptedError):
                 return flight.result()
-            except _InterruptedError:
-                continue
-        try:
-            value = make()
-        except BaseException as error:
-            is_failure = isinstance(error, Exception)
-            self._remove(key, mine)
-            mine.set_exception(error if is_failure else _InterruptedError())
-            raise
-        self._remove(key, mine)
-        mine.set_result(value)
-        return value
 
     def _remove(self, key: Key, flight: Future[Value]) -> None:
         """Free the key, before those who wait wake up and look at it again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -87,7 +88,7 @@ class RemoteService:
 
     def __init__(self, settings: Settings, client: HttpClient | None = None) -> None:
         self.settings = settings
-        self._lock = process_state.ForkSafeLock()
+        self._lock = threading.RLock()
         self._given = client
         self._client: HttpClient | None = client or HttpClient(settings)
         process_state.register(self)
@@ -107,6 +108,7 @@ class RemoteService:
 
     def reset_after_fork(self) -> None:
         """Drop the client of the parent; its connections are not shut down."""
+        self._lock = threading.RLock()
         self._client = self._given
 
     def close(self) -> None:

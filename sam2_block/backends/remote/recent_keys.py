@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
-from sam2_block.process_state import ForkSafeLock
+from sam2_block import process_state
 
 
 class RecentKeys:
@@ -28,8 +29,13 @@ class RecentKeys:
         self._most = most
         self._lifetime_s = lifetime_s
         self._clock = clock
-        self._lock = ForkSafeLock()
+        self.reset_after_fork()
+        process_state.register(self)
         self._keys: OrderedDict[Hashable, float] = OrderedDict()
+
+    def reset_after_fork(self) -> None:
+        """Make a new lock; the keys stay."""
+        self._lock = threading.RLock()
 
     def __contains__(self, key: Hashable) -> bool:
         with self._lock:
