@@ -110,6 +110,15 @@ def test_a_call_waits_for_no_other_and_has_a_thread_of_its_own(lasting: ComputeT
 
 
 @pytest.mark.usefixtures("busy")
+def test_a_thread_beside_another_call_lasts_and_computes_on_one_core(
+    lasting: ComputeThread,
+) -> None:
+    first = threads_of_a_call(lasting)[1]
+    assert threads_of_a_call(lasting)[1] == first  # none ends during a fork
+    assert lasting.run(CPU, torch.get_num_threads) == 1
+
+
+@pytest.mark.usefixtures("busy")
 def test_an_error_beside_another_call_reaches_the_caller(lasting: ComputeThread) -> None:
     with pytest.raises(ZeroDivisionError):
         lasting.run(CPU, lambda: 1 // 0)

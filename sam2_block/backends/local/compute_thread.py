@@ -10,7 +10,9 @@ lasts.
 
 A thread that has a team must not fork: the child has the team's records without its threads, and
 waits for them for ever (pytorch/pytorch#17199). Any thread of the application may fork, above all
-the main one. So nothing is computed in a caller's thread.
+the main one. So nothing is computed in a caller's thread. Nor may a thread that has computed end
+during a fork: MKL frees its buffers then, under a lock that the child would wait for. So further
+threads last as well, and compute on one core each, without a team.
 """
 
 from __future__ import annotations
@@ -24,14 +26,18 @@ from typing import Any, Generic, TypeVar, cast
 import torch
 
 from sam2_block import process_state
+from sam2_block.backends.local.openmp import use_one_thread
 
 Result = TypeVar("Result")
+
+# Calls that run at once beside the first; more wait for one of them.
+_MAX_FURTHER_THREADS = 64
 
 
 class ComputeThread:
     """Runs calls in a thread that lasts; nobody waits for another's call.
 
-    A call that finds the thread busy runs beside it, in a thread that ends with the call, so that a
+    A call that finds the thread busy runs beside it in a further thread, on one core, so that a
     short call is not held up by a long one.
     """
 
@@ -44,6 +50,7 @@ class ComputeThread:
         self._lock = threading.RLock()
         self._latest: _Work[Any] | None = None
         self._executor: ThreadPoolExecutor | None = None
+        self._further: ThreadPoolExecutor | None = None
         self._cores = 0
         self._own = threading.local()
 
@@ -82,7 +89,15 @@ class ComputeThread:
                     raise
                 self._latest = work
                 return
-        threading.Thread(target=work.run, name="sam2_block-compute-more").start()
+            if self._further is None:
+                self._further = ThreadPoolExecutor(
+                    _MAX_FURTHER_THREADS, "sam2_block-compute-further", use_one_thread
+                )
+            try:
+                self._further.submit(work.run)
+            except BaseException:
+                self._further = None
+                raise
 
     def _lasting(self, cores: int) -> ThreadPoolExecutor:
         """Return the thread, made anew if the application has changed PyTorch's cores since."""
