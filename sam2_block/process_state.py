@@ -10,7 +10,7 @@ all fork. So every object that holds such a thing registers here, and is reset i
 - `SingleFlight`: no call under way; the child makes the value itself.
 - `EmbeddingCache`: keeps its embeddings, which are memory of the child, and counts their bytes.
 - `ModelRegistry`: keeps the models on the CPU, none in use; those on a GPU are unusable, and go.
-- `ComputeThread`: no thread; the first call starts one.
+- `ComputePool`: no threads and no jobs; the first call starts some.
 - `Places`: no holders. The parent's requests are not the child's.
 - `RemoteService`: no client; the first request opens one. The parent's connections stay open.
 

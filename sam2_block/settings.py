@@ -56,6 +56,8 @@ class Settings:
         cache_bytes: Most bytes that the embeddings of encoded images may take; 0 keeps none.
         checkpoint_dir: Folder with Meta's checkpoints under Meta's own file names, or None.
         model_bytes: Most bytes that loaded models may take; the least recently used are unloaded.
+        max_cores: Maximum of cores that SAM 2 keeps busy; 0 for those that the process may use.
+        max_encodes: Maximum of images encoded at once on the CPU; more wait in order of arrival.
 
     Wherever SAM 2 runs:
 
@@ -98,6 +100,8 @@ class Settings:
     cache_bytes: int = _setting(DEFAULT_CACHE_BYTES, values.whole_number("bytes", 0))
     checkpoint_dir: Path | None = _setting(None, values.folder)
     model_bytes: int = _setting(DEFAULT_MODEL_BYTES, values.whole_number("bytes", 0))
+    max_cores: int = _setting(0, values.whole_number("cores", 0, 1024))
+    max_encodes: int = _setting(2, values.whole_number("images", 1, 1024))
 
     allowed_versions: tuple[str, ...] = _setting(NAMES, values.names_of("versions", NAMES))
     masks: MaskForm = _setting("auto", values.one_of(*get_args(MaskForm)))
@@ -187,7 +191,10 @@ class Settings:
 
 SETTING_NAMES = tuple(setting.name for setting in fields(Settings))
 
-_LOCAL = ("device", "precision", "cache_bytes", "checkpoint_dir", "model_bytes")
+_LOCAL = (
+    *("device", "precision", "cache_bytes", "checkpoint_dir", "model_bytes"),
+    *("max_cores", "max_encodes"),
+)
 _RESULTS = ("masks", "dense_mask_bytes")
 _REQUESTS = ("allowed_versions", "max_prompts", "max_points", "execution")
 _ELSEWHERE = (*_LOCAL, *_RESULTS, *_REQUESTS, "api_url", "api_key", "allowed_api_urls")

@@ -152,11 +152,11 @@ check("a child", area(segmenter), got)
 """,
     "a fork by the thread that computes": """
 import torch
-from sam2_block.backends.local.compute_thread import COMPUTE_THREAD
+from sam2_block.backends.local.compute_pool import COMPUTE_POOL
 
 segmenter = Segmenter("demo")
 expected = area(segmenter)
-got = COMPUTE_THREAD.run(torch.device("cpu"), lambda: in_a_child(lambda: area(segmenter)))
+got = COMPUTE_POOL.run(torch.device("cpu"), lambda: in_a_child(lambda: area(segmenter)))
 check("an error", True, got.startswith("ForkError: "))
 check("the parent", expected, area(segmenter, 0))
 """,

@@ -24,10 +24,25 @@ BOX = [Prompt(box_xyxy=(10, 10, 60, 60))]
 
 
 @pytest.mark.parametrize(
-    ("boxes", "most", "sizes"), [(10, 6, [5, 5]), (10, 10, [10]), (7, 3, [2, 2, 3]), (1, 6, [1])]
+    ("boxes", "most", "max_cores", "sizes"),
+    [
+        (10, 6, 1, [5, 5]),
+        (10, 10, 1, [10]),
+        (7, 3, 1, [2, 2, 3]),
+        (1, 6, 1, [1]),
+        (10, 10, 2, [5, 5]),  # as many for each core
+        (7, 3, 2, [1, 2, 2, 2]),
+        (3, 6, 4, [3]),  # fewer prompts than cores: their strips go to all of them
+        (3, 1, 2, [1, 1, 1]),
+    ],
 )
 def test_batches_are_few_and_of_like_size(
-    boxes: int, most: int, sizes: list[int], coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    boxes: int,
+    most: int,
+    max_cores: int,
+    sizes: list[int],
+    coins: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     decode, found = LeanNetwork.decode, []
 
@@ -37,10 +52,10 @@ def test_batches_are_few_and_of_like_size(
 
     monkeypatch.setattr(LeanNetwork, "decode", watched)
     monkeypatch.setattr(LeanNetwork, "batch_size", lambda *_: most)
-    LocalBackend(Settings(device="cpu")).predict(
+    LocalBackend(Settings(device="cpu", max_cores=max_cores)).predict(
         coins, BOX * boxes, version="demo", multimask_output=True
     )
-    assert found == sizes
+    assert sorted(found) == sizes
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

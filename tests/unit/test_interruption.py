@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from sam2_block import process_state
-from sam2_block.backends.local import compute_thread, single_flight
+from sam2_block.backends.local import compute_pool, single_flight
 from sam2_block.process_state import ForkGate, SharedObjects
 
 # How long a test waits before it fails; when all is well nothing waits this long.
 PATIENCE_S = 30.0
-FILES = {module.__file__ for module in (process_state, compute_thread, single_flight)}
+FILES = {module.__file__ for module in (process_state, compute_pool, single_flight)}
 CODES = {
     threading.Condition.__enter__.__code__,
     threading.Condition.__exit__.__code__,
@@ -104,8 +104,8 @@ def held_gate() -> Callable[[], object]:
 
 
 def computation() -> Callable[[], object]:
-    thread = compute_thread.ComputeThread()
-    return lambda: thread.run(compute_thread.torch.device("cpu"), lambda: 5)
+    thread = compute_pool.ComputePool()
+    return lambda: thread.run(compute_pool.torch.device("cpu"), lambda: 5)
 
 
 CALLS = {
@@ -161,8 +161,8 @@ def test_the_thread_that_lasts_is_used_again() -> None:
     step = 0
     while True:
         step += 1
-        thread = compute_thread.ComputeThread()
-        cpu = compute_thread.torch.device("cpu")
+        thread = compute_pool.ComputePool()
+        cpu = compute_pool.torch.device("cpu")
         interruption = InterruptedAt(step)
         try:
             with interruption:

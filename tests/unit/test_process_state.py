@@ -23,7 +23,8 @@ CALLS = {
 # (file, class): why it need not be reset.
 EXEMPT = {
     ("process_state.py", "ForkGate"): "has hooks of its own",
-    ("backends/local/compute_thread.py", "_Work"): "the thread that waits for it does not fork",
+    ("backends/local/compute_pool.py", "_Work"): "the thread that waits for it does not fork",
+    ("backends/local/job_queue.py", "JobQueue"): "`ComputePool` owns it",
 }
 
 

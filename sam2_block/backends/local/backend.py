@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sam2_block import process_state
-from sam2_block.backends.local.compute_thread import COMPUTE_THREAD
+from sam2_block.backends.local.compute_pool import COMPUTE_POOL
 from sam2_block.backends.local.decoder import decode
 from sam2_block.backends.local.embedding_cache import EmbeddingCache
 from sam2_block.backends.local.encoder import encode
@@ -45,7 +45,7 @@ class LocalBackend:
             naming_memory_errors(version, loaded.compute),
         ):
             embedding = self._embedding(loaded, image)
-            return COMPUTE_THREAD.run(
+            return COMPUTE_POOL.run(
                 loaded.compute.device,
                 lambda: decode(
                     loaded.network,
@@ -55,6 +55,7 @@ class LocalBackend:
                     (image.shape[0], image.shape[1]),
                     multimask_output=multimask_output,
                 ),
+                max_cores=self.settings.max_cores,
             )
 
     def embed(self, image: Image, *, version: str) -> None:
@@ -73,8 +74,11 @@ class LocalBackend:
     def _embedding(self, loaded: LoadedModel, image: Image) -> Embedding:
         return self.embeddings.get_or_make(
             (loaded.key, content_key(image)),
-            lambda: COMPUTE_THREAD.run(
-                loaded.compute.device, lambda: encode(loaded.network, loaded.compute, image)
+            lambda: COMPUTE_POOL.run(
+                loaded.compute.device,
+                lambda: encode(loaded.network, loaded.compute, image),
+                max_cores=self.settings.max_cores,
+                max_images=self.settings.max_encodes,
             ),
         )
 

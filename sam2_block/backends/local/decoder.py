@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sam2_block.backends.local.compute_pool import cores, each
 from sam2_block.backends.local.devices import Compute
 from sam2_block.backends.local.network import Embedding, Network
 from sam2_block.backends.local.upsample import LowResMask
@@ -45,16 +46,23 @@ def decode(
         One answer a prompt, in the order of the prompts.
     """
     answers: list[LowResMask | None] = [None] * len(prompts)
+
+    def decode_batch(batch: list[int]) -> None:
+        tokens = _tokens([prompts[i] for i in batch], image_hw, network.image_size, compute.device)
+        logits, scores = network.decode(embedding, tokens, multimask_output)
+        _check_finite("score", scores, compute)
+        _check_finite("mask", logits, compute)
+        for index, prompt_logits, score in zip(batch, logits, scores, strict=True):
+            answers[index] = LowResMask.from_logits(prompt_logits, float(score), image_hw)
+
     with torch.inference_mode():
-        for batch in _batches(prompts, network.batch_size):
-            tokens = _tokens(
-                [prompts[i] for i in batch], image_hw, network.image_size, compute.device
-            )
-            logits, scores = network.decode(embedding, tokens, multimask_output)
-            _check_finite("score", scores, compute)
-            _check_finite("mask", logits, compute)
-            for index, prompt_logits, score in zip(batch, logits, scores, strict=True):
-                answers[index] = LowResMask.from_logits(prompt_logits, float(score), image_hw)
+        jobs = []
+        for batch, is_alone in _batches(prompts, network.batch_size):
+            if is_alone:
+                decode_batch(batch)
+            else:
+                jobs.append(batch)
+        each(decode_batch, jobs)
     return [answer for answer in answers if answer is not None]
 
 
@@ -71,20 +79,30 @@ def _check_finite(output: str, values: NDArray[np.float32], compute: Compute) ->
         )
 
 
-def _batches(prompts: Sequence[Prompt], batch_size: Callable[[int], int]) -> Iterator[list[int]]:
+def _batches(
+    prompts: Sequence[Prompt], batch_size: Callable[[int], int]
+) -> Iterator[tuple[list[int], bool]]:
     """Group the indices of prompts that have equally many tokens.
 
     Padding ragged prompts with label -1 would let them share a batch, but each padding token is
     attended to, so that a prompt's answer would depend on its neighbours.
+
+    Yields:
+        Indices, and whether all cores should work on this batch alone: where there are fewer
+        prompts than cores, and where a prompt's many tokens take as much memory as a batch may.
     """
     by_length = defaultdict(list)
     for index, prompt in enumerate(prompts):
         by_length[len(prompt.points) + 2 * (prompt.box_xyxy is not None)].append(index)
     for length, indices in by_length.items():
-        batches = -(-len(indices) // batch_size(length))
+        size = batch_size(length)
+        is_alone = cores() > 1 and (size == 1 or len(prompts) < cores())
+        batches = -(-len(indices) // size)
+        if not is_alone:  # as many for each core
+            batches = min(len(indices), -(-batches // cores()) * cores())
         for batch in range(batches):  # as large as each other
             start, stop = (len(indices) * edge // batches for edge in (batch, batch + 1))
-            yield indices[start:stop]
+            yield indices[start:stop], is_alone
 
 
 def _tokens(

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from sam2_block.backends.local.compute_thread import COMPUTE_THREAD
+from sam2_block.backends.local.compute_pool import COMPUTE_POOL
 from sam2_block.errors import SettingsError
 from sam2_block.settings import Settings
 
@@ -123,7 +123,7 @@ def _can_multiply_bf16() -> bool:
 
     Not in the caller's thread, whose autocast or fake tensors would decide for the whole process.
     """
-    return COMPUTE_THREAD.run(torch.device("cpu"), _multiplies_once)
+    return COMPUTE_POOL.run(torch.device("cpu"), _multiplies_once)
 
 
 def _multiplies_once() -> bool:

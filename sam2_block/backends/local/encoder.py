@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that every PyTorch reader expects
 
+from sam2_block.backends.local.compute_pool import each
 from sam2_block.backends.local.devices import Compute
 from sam2_block.backends.local.network import Embedding, Network
 from sam2_block.errors import ModelError
@@ -47,20 +48,23 @@ def preprocess(image: Image, side: int, device: torch.device) -> torch.Tensor:
     """
     # PyTorch has no antialiasing on MPS.
     resize_on = torch.device("cpu") if device.type == "mps" else device
-    planes = []
-    for channel in rgb_channels(image):
+    channels = rgb_channels(image)
+    planes: list[torch.Tensor | None] = [None] * len(channels)
+
+    def scale(index: int) -> None:
         # A copy of its own: frames may be read-only, which PyTorch warns about.
-        plane = torch.from_numpy(np.array(channel, order="C")).to(resize_on)
-        planes.append(
-            F.interpolate(
-                plane[None, None].float().div_(255.0),
-                size=(side, side),
-                mode="bilinear",
-                align_corners=False,
-                antialias=True,
-            )
+        plane = torch.from_numpy(np.array(channels[index], order="C")).to(resize_on)
+        planes[index] = F.interpolate(
+            plane[None, None].float().div_(255.0),
+            size=(side, side),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
         )
-    pixels = torch.cat(planes, dim=1).to(device).expand(1, 3, side, side)
+
+    each(scale, range(len(channels)))
+    scaled = [plane for plane in planes if plane is not None]
+    pixels = torch.cat(scaled, dim=1).to(device).expand(1, 3, side, side)
     mean = torch.tensor(_MEAN, dtype=torch.float32, device=device).reshape(1, 3, 1, 1)
     std = torch.tensor(_STD, dtype=torch.float32, device=device).reshape(1, 3, 1, 1)
     return (pixels - mean) / std

@@ -20,7 +20,7 @@ import torch
 
 from sam2_block import process_state
 from sam2_block.backends.local.checkpoints import fetch_checkpoint
-from sam2_block.backends.local.compute_thread import COMPUTE_THREAD
+from sam2_block.backends.local.compute_pool import COMPUTE_POOL
 from sam2_block.backends.local.devices import Compute, choose_compute
 from sam2_block.backends.local.memory_errors import naming_memory_errors
 from sam2_block.backends.local.model import load_model
@@ -192,10 +192,10 @@ class ModelRegistry:
         with self._lock:
             self._shrink(settings.model_bytes, file_bytes)
         with naming_memory_errors(version, compute):
-            model = COMPUTE_THREAD.run(
+            model = COMPUTE_POOL.run(
                 _LOADS_ON, lambda: load_model(version, checkpoint, compute.device)
             )
-            network = COMPUTE_THREAD.run(compute.device, lambda: make_network(model, compute))
+            network = COMPUTE_POOL.run(compute.device, lambda: make_network(model, compute))
         logger.info(
             "SAM 2 %s loaded on %s in %s in %.1f s",
             version,

@@ -11,22 +11,22 @@ import torch
 from threadpoolctl import LibController, ThreadpoolController
 
 
-def use_one_thread() -> bool:
+def can_use_one_thread() -> bool:
+    """Whether `use_one_thread` has an effect: not on macOS, Windows, or with Intel's OpenMP."""
+    return _gnu_openmp() is not None
+
+
+def use_one_thread() -> None:
     """Have PyTorch compute in this thread alone what this thread asks of it from now on.
 
     OpenMP's number of threads belongs to the thread that calls: other threads, and the number that
     PyTorch says it uses, stay as they are.
-
-    Returns:
-        Whether it does. PyTorch's builds for macOS, Windows and Intel's OpenMP do not.
     """
     torch.get_num_threads()  # a thread's first call copies the process's number
     gnu = _gnu_openmp()
-    if gnu is None:
-        return False
-    gnu.set_num_threads(1)
-    _set_mkl_threads(1)
-    return torch.get_num_threads() == 1
+    if gnu is not None:
+        gnu.set_num_threads(1)
+        _set_mkl_threads(1)
 
 
 @functools.cache

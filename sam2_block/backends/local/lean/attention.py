@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sam2_block.backends.local.lean.linear import Linear, product
+from sam2_block.backends.local.compute_pool import each
+from sam2_block.backends.local.lean.linear import Linear, product, strip_of
+
+# Tokens that each thread projects at a time.
+_STRIP = 1024
 
 # Rows of the matrix of all tokens against all that each thread computes at a time: they stay in a
 # core's cache.
@@ -56,18 +62,32 @@ class Attention:
         found = found.permute(1, 3, 2, 4, 0, 5).reshape(down * side, across * side, -1)
         return self._proj(found)
 
-    def of_all(self, x: Tensor) -> Tensor:
-        """Attend from every token to all; `(N, C)` to `(N, D)`, not yet projected."""
-        count = len(x)
-        qkv = self._qkv(x).reshape(count, 3, self.heads, -1).permute(1, 2, 0, 3).contiguous()
-        # PyTorch's fused attention multiplies by MKL, and gains nothing from half precision.
-        answer = qkv.new_empty(count, self.heads, qkv.shape[-1])
-        together = _ROWS * torch.get_num_threads()
-        for head, (query, key, value) in enumerate(qkv.unbind(1)):
-            for start in range(0, count, together):
-                part = slice(start, start + together)
-                answer[part, head] = product(product(query[part], key).softmax(-1), value.t())
-        return answer.flatten(1)
+    def of_all(self, x: Tensor, norm: Callable[[Tensor], Tensor]) -> Tensor:
+        """Attend from every token to all; `(N, C)`, normed by `norm`, to `(N, D)`, not projected.
+
+        PyTorch's fused attention multiplies by MKL, and gains nothing from half precision.
+        """
+        count, width = len(x), self._qkv.weight.shape[0] // 3 // self.heads
+        strip, rows = strip_of(_STRIP, count), strip_of(_ROWS, count)
+        qkv = self._qkv.weight.new_empty(3, self.heads, count, width)
+
+        def project(start: int) -> None:
+            part = slice(start, start + strip)
+            tokens = self._qkv(norm(x[part])).reshape(-1, 3, self.heads, width)
+            qkv[:, :, part] = tokens.permute(1, 2, 0, 3)
+
+        each(project, range(0, count, strip))
+        output = qkv.new_empty(count, self.heads, width)
+        values = [value.t() for value in qkv[2]]
+
+        def attend(job: tuple[int, int]) -> None:
+            head, start = job
+            part = slice(start, start + rows)
+            logits = product(qkv[0, head, part], qkv[1, head])
+            output[part, head] = product(logits.softmax(-1), values[head])
+
+        each(attend, itertools.product(range(self.heads), range(0, count, rows)))
+        return output.flatten(1)
 
     def project(self, found: Tensor) -> Tensor:
         """Bring what `of_all` found back among the tokens."""

@@ -18,7 +18,7 @@ from sam2_block.backends.local.lean.upscaling import Upscaling, in_image_order
 
 # Bytes that the pixels of the prompts decoded together may take. A few prompts fill the caches, and
 # more of them only wait for memory. Their tokens may take as much.
-_PIXELS_BYTES = 24 * 1024**2
+_PIXELS_BYTES = 12 * 1024**2
 _TOKENS_BYTES = 24 * 1024**2
 
 # A token has a row of every channel for each head in three matrices of the attention of pixels to

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that every PyTorch reader expects
 from torch import Tensor
+
+from sam2_block.backends.local.compute_pool import cores, each
+
+# Pixels that each thread treats at a time.
+_STRIP = 2048
+
+# Where a job is small enough, so many are made for each core.
+_JOBS_A_CORE = 4
 
 Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -45,6 +53,17 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _PRODUCT(x, weight, bias)
 
 
+def strip_of(most: int, count: int) -> int:
+    """Return how many rows of `count` to treat at a time.
+
+    Args:
+        most: How many rows of each thread stay in its cache.
+        count: All rows. They make several jobs for each core, so that none is idle for long.
+    """
+    threads = torch.get_num_threads()
+    return max(1, min(most * threads, -(-count // (_JOBS_A_CORE * cores()))))
+
+
 class Linear:
     """A linear layer whose product is computed in `dtype`.
 
@@ -65,6 +84,25 @@ class Linear:
     def __call__(self, x: Tensor) -> Tensor:
         """`(..., in)`, of the layer's type, to `(..., out)`."""
         return product(x, self.weight, self.bias)
+
+
+def in_strips(layers: Sequence[Linear], inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Apply each layer to the input of its place, `(h, w, C)`, some rows of pixels at a time."""
+    outputs = [
+        x.new_empty(*x.shape[:2], len(layer.weight))
+        for layer, x in zip(layers, inputs, strict=True)
+    ]
+
+    def apply(job: tuple[int, int, int]) -> None:
+        index, top, rows = job
+        outputs[index][top : top + rows] = layers[index](inputs[index][top : top + rows])
+
+    jobs = []
+    for index, x in enumerate(inputs):
+        rows = max(1, strip_of(_STRIP, x[..., 0].numel()) // x.shape[1])
+        jobs += [(index, top, rows) for top in range(0, len(x), rows)]
+    each(apply, jobs)
+    return outputs
 
 
 def normed(x: Tensor, norm: Any) -> Tensor:

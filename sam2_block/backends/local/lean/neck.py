@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that every PyTorch reader expects
 from torch import Tensor
 
-from sam2_block.backends.local.lean.linear import Linear
+from sam2_block.backends.local.lean.linear import Linear, in_strips
 
 
 class Features(NamedTuple):
@@ -54,12 +54,12 @@ class Neck:
 
     def __call__(self, stages: list[Tensor]) -> Features:
         """Combine `(h, w, C)` of every stage, the finest first."""
-        levels = [lateral(stage) for lateral, stage in zip(self._laterals, stages, strict=True)]
+        levels = in_strips(self._laterals, stages)
         for level in reversed(range(len(levels) - 1)):
             if level in self._top_down:
                 levels[level] += self._enlarged(levels[level + 1])
-        for level, narrow in enumerate(self._narrow):
-            levels[level] = narrow(levels[level])
+        finest = len(self._narrow)
+        levels[:finest] = in_strips(self._narrow, levels[:finest])
         stride_4, stride_8, stride_16 = levels[:3]
         if self._no_memory is not None:
             stride_16 += self._no_memory

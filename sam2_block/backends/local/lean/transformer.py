@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that every PyTorch reader expects
 from torch import Tensor
 
+from sam2_block.backends.local.compute_pool import each
 from sam2_block.backends.local.lean.image_side import ImageSide
-from sam2_block.backends.local.lean.linear import normed, product
+from sam2_block.backends.local.lean.linear import normed, product, strip_of
 
 # Pixels that each thread treats at a time. With many tokens fewer threads' worth is taken, so that
 # the logits of a sweep stay within their number, or within one thread's.
@@ -41,10 +42,19 @@ class Transformer:
     def image_side(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Return keys and values of `ImageSide`, of pixels `(M, C)`."""
         attention = self._transformer.layers[0].cross_attn_token_to_image
-        return (
-            _heads(attention.k_proj(pixels + self._positions)[None], attention.num_heads),
-            _heads(attention.v_proj(pixels)[None], attention.num_heads),
+        keys, values = (
+            pixels.new_empty(len(pixels), layer.out_features)
+            for layer in (attention.k_proj, attention.v_proj)
         )
+        strip = strip_of(_PIXELS, len(pixels))
+
+        def project(start: int) -> None:
+            part = slice(start, start + strip)
+            keys[part] = attention.k_proj(pixels[part] + self._positions[part])
+            values[part] = attention.v_proj(pixels[part])
+
+        each(project, range(0, len(pixels), strip))
+        return tuple(_heads(x[None], attention.num_heads) for x in (keys, values))  # type: ignore[return-value]
 
     def __call__(self, side: ImageSide, tokens: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
         """Run both layers and the last attention.
@@ -95,14 +105,17 @@ class Transformer:
         """
         asked = _asked(attention, tokens)
         max_pixels = max(_PIXELS, _LOGITS // answers.keys.shape[1])
-        together = min(_PIXELS * torch.get_num_threads(), max_pixels)
+        strip = min(strip_of(_PIXELS, before.shape[1]), max_pixels)
         found = []
         logits = before.new_empty(asked.shape[1], before.shape[1])
         for row, (old, new) in enumerate(zip(before, pixels, strict=True)):
-            for start in range(0, len(new), together):
-                part = slice(start, start + together)
+
+            def attend(start: int, row: int = row, old: Tensor = old, new: Tensor = new) -> None:
+                part = slice(start, start + strip)
                 new[part] = answers.to(row, old[part], old[part] + self._positions[part])
                 logits[:, part] = product(asked[row], new[part] + self._positions[part])
+
+            each(attend, range(0, len(new), strip))
             found.append(product(logits.softmax(-1), new.t()))
         return _told(attention, torch.stack(found))
 

@@ -8,14 +8,16 @@ tokens themselves. These are summed in single precision, whatever the products a
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that every PyTorch reader expects
 from torch import Tensor
 
+from sam2_block.backends.local.compute_pool import each
 from sam2_block.backends.local.lean.attention import Attention, maxima_of_2x2
-from sam2_block.backends.local.lean.linear import Linear, normed
+from sam2_block.backends.local.lean.linear import Linear, normed, strip_of
 
 # Tokens that each thread treats at a time.
 _STRIP = 1024
@@ -44,14 +46,37 @@ class Trunk:
         Returns:
             The tokens at the end of each stage, `(h, w, C)`, the finest first.
         """
-        patches = self._patches(pixels.contiguous(memory_format=torch.channels_last))
-        tokens = patches[0].permute(1, 2, 0).contiguous().add_(self._positions)
+        tokens = self._embed(pixels)
         stages = []
         for index, block in enumerate(self._blocks):
             tokens = block(tokens)
             if index in self._stage_ends:
                 stages.append(tokens)
         return stages
+
+    def _embed(self, pixels: Tensor) -> Tensor:
+        """Make a token of each patch; `(1, 3, side, side)` to `(h, w, C)`."""
+        layer, height = self._patches, pixels.shape[2]
+        (kernel, _), (stride, _) = layer.kernel_size, layer.stride
+        above, across = layer.padding
+        tokens: Tensor = self._positions.new_empty(self._positions.shape)
+        rows = max(1, _STRIP // tokens.shape[1])
+
+        def embed(top: int) -> None:
+            into = tokens[top : top + rows]
+            first = top * stride - above
+            last = first + (len(into) - 1) * stride + kernel
+            # Only the image's own border is padded, not that of each strip.
+            strip = F.pad(
+                pixels[:, :, max(0, first) : last],
+                (across, across, max(0, -first), max(0, last - height)),
+            )
+            strip = strip.contiguous(memory_format=torch.channels_last)
+            patches = F.conv2d(strip, layer.weight, layer.bias, layer.stride)
+            torch.add(patches[0].permute(1, 2, 0), self._positions[top : top + rows], out=into)
+
+        each(embed, range(0, len(tokens), rows))
+        return tokens
 
 
 class _Block:
@@ -75,37 +100,46 @@ class _Block:
     def _of_windows(self, tokens: Tensor) -> Tensor:
         height, width, _ = tokens.shape
         side, shrink = self._window, 2 if self._pooled else 1
-        answer = tokens
+        output = tokens
         if self._shortcut:
-            answer = tokens.new_empty(height // shrink, width // shrink, self._width)
-        windows_across = -(-width // side)
-        together = _STRIP * torch.get_num_threads()
-        rows = max(1, together // (windows_across * side * side)) * side
-        for top in range(0, height, rows):
-            strip = tokens[top : top + rows]
-            into = answer[top // shrink : (top + rows) // shrink]
-            seen = self._normed(strip, self._norm_1)
+            output = tokens.new_empty(height // shrink, width // shrink, self._width)
+        windows = -(-width // side)
+        strip = strip_of(_STRIP, -(-height // side) * windows * side**2) // side**2
+        rows, columns = max(1, strip // windows) * side, max(1, min(strip, windows)) * side
+
+        def attend(corner: tuple[int, int]) -> None:
+            top, left = corner
+            part = tokens[top : top + rows, left : left + columns]
+            into = output[
+                top // shrink : (top + rows) // shrink, left // shrink : (left + columns) // shrink
+            ]
+            x = self._normed(part, self._norm_1)
             if self._shortcut:
-                short = self._shortcut(seen)
+                short = self._shortcut(x)
                 into.copy_(maxima_of_2x2(short) if self._pooled else short)
             # Tokens are added after the norm, as zeros, to fill the last windows.
-            below, right = -len(strip) % side, -width % side
+            below, right = -part.shape[0] % side, -part.shape[1] % side
             if below or right:
-                seen = F.pad(seen, (0, 0, 0, right, 0, below))
-            found = self._attention.in_windows(seen, side, self._pooled)
-            into += found[: len(into), : into.shape[1]]
+                x = F.pad(x, (0, 0, 0, right, 0, below))
+            attended = self._attention.in_windows(x, side, self._pooled)
+            into += attended[: into.shape[0], : into.shape[1]]
             self._mlp(into)
-        return answer
+
+        each(attend, itertools.product(range(0, height, rows), range(0, width, columns)))
+        return output
 
     def _of_all(self, tokens: Tensor) -> Tensor:
         height, width, channels = tokens.shape
         rows = tokens.view(-1, channels)
-        found = self._attention.of_all(self._normed(rows, self._norm_1))
-        together = _STRIP * torch.get_num_threads()
-        for start in range(0, len(rows), together):
-            part = rows[start : start + together]
-            part += self._attention.project(found[start : start + together])
+        strip = strip_of(_STRIP, len(rows))
+        attended = self._attention.of_all(rows, lambda part: self._normed(part, self._norm_1))
+
+        def project(start: int) -> None:
+            part = rows[start : start + strip]
+            part += self._attention.project(attended[start : start + strip])
             self._mlp(part)
+
+        each(project, range(0, len(rows), strip))
         return rows.reshape(height, width, channels)
 
     def _mlp(self, tokens: Tensor) -> None:

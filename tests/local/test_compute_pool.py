@@ -1,0 +1,374 @@
+"""PyTorch's work on a CPU runs in threads that last, a job at a time on each core."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+import torch
+
+from sam2_block.backends.local import backend as backend_module
+from sam2_block.backends.local import compute_pool, model_registry, openmp
+from sam2_block.backends.local.backend import LocalBackend
+from sam2_block.backends.local.compute_pool import ComputePool, cores, each
+from sam2_block.backends.local.model_registry import MODELS
+from sam2_block.prompts import Prompt
+from sam2_block.settings import Settings
+
+CPU = torch.device("cpu")
+
+Result = TypeVar("Result")
+
+
+def in_a_thread(call: Callable[[], Result]) -> Result:
+    """Call from a thread that ends with the call, as the engine's steps do."""
+    found: list[Result] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(60)
+    if errors:
+        raise errors[0]
+    return found[0]
+
+
+@pytest.fixture
+def pool() -> ComputePool:
+    return ComputePool()
+
+
+def threads_of_a_call(pool: ComputePool, device: torch.device = CPU) -> tuple[int, int]:
+    """Call from a thread that ends; return that thread, and the one in which the call ran."""
+    return in_a_thread(lambda: (threading.get_ident(), pool.run(device, threading.get_ident)))
+
+
+def test_callers_that_end_share_a_thread_that_lasts(pool: ComputePool) -> None:
+    first, second = threads_of_a_call(pool), threads_of_a_call(pool)
+    assert first[1] == second[1]
+    assert first[0] != first[1]
+    assert second[0] != second[1]
+
+
+def test_the_main_thread_does_not_compute(pool: ComputePool) -> None:
+    there = pool.run(CPU, threading.get_ident)
+    assert there != threading.get_ident()
+    assert pool.run(CPU, threading.get_ident) == there
+
+
+def test_other_devices_are_used_from_where_the_caller_is(pool: ComputePool) -> None:
+    here, there = threads_of_a_call(pool, torch.device("cuda", 0))
+    assert here == there
+
+
+def test_a_call_within_a_call_stays_in_its_thread(pool: ComputePool) -> None:
+    def outer() -> tuple[int, int]:
+        return threading.get_ident(), pool.run(CPU, threading.get_ident)
+
+    first, second = pool.run(CPU, outer)
+    assert first == second
+
+
+@pytest.fixture
+def busy(pool: ComputePool) -> Iterator[None]:
+    """Keep the thread busy for the length of a test."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    def long() -> bool:
+        begun.set()
+        return may_end.wait(60)
+
+    other = threading.Thread(target=lambda: pool.run(CPU, long))
+    other.start()
+    assert begun.wait(60)
+    yield
+    may_end.set()
+    other.join()
+
+
+@pytest.mark.usefixtures("busy")
+def test_a_call_waits_for_no_other_and_not_for_a_thread_to_begin(pool: ComputePool) -> None:
+    first, second = threads_of_a_call(pool), threads_of_a_call(pool)
+    assert first[0] != first[1] == second[1]  # none ends during a fork
+
+
+@pytest.mark.usefixtures("busy")
+def test_an_error_beside_another_call_reaches_the_caller(pool: ComputePool) -> None:
+    with pytest.raises(ZeroDivisionError):
+        pool.run(CPU, lambda: 1 // 0)
+
+
+def test_an_error_reaches_the_caller_and_the_thread_goes_on(pool: ComputePool) -> None:
+    before = in_a_thread(lambda: pool.run(CPU, threading.get_ident))
+    with pytest.raises(ZeroDivisionError):
+        in_a_thread(lambda: pool.run(CPU, lambda: 1 // 0))
+    assert in_a_thread(lambda: pool.run(CPU, threading.get_ident)) == before
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Have PyTorch use two threads, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def jobs_of_a_call(pool: ComputePool, count: int, **options: int) -> list[tuple[int, int, int]]:
+    """Return for each of so many jobs its item, its thread and how many threads PyTorch uses."""
+    seen = []
+
+    def job(item: int) -> None:
+        seen.append((item, threading.get_ident(), torch.get_num_threads()))
+
+    pool.run(CPU, lambda: each(job, range(count)), **options)
+    return seen
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_every_job_runs_once_on_one_core_in_threads_that_last(pool: ComputePool) -> None:
+    seen = [jobs_of_a_call(pool, 40, max_cores=2) for _ in range(3)]
+    for jobs in seen:
+        assert sorted(item for item, _, _ in jobs) == list(range(40))
+    threads = {thread for jobs in seen for _, thread, _ in jobs}
+    assert 1 <= len(threads) <= 2
+    assert threading.get_ident() not in threads
+    assert {count for jobs in seen for _, _, count in jobs} == {1}
+    assert torch.get_num_threads() == 2  # the application's number stays
+
+
+def test_as_many_jobs_run_at_once_as_cores_may_be_used(pool: ComputePool) -> None:
+    both, counts = threading.Barrier(3), []
+
+    def call() -> None:
+        counts.append(cores())
+        each(lambda _: both.wait(60), range(3))
+
+    pool.run(CPU, call, max_cores=3)
+    assert counts == [3]
+
+
+def test_other_openmp_gives_one_thread_with_a_team(
+    pool: ComputePool, monkeypatch: pytest.MonkeyPatch, two_threads: None
+) -> None:
+    for module in (openmp, compute_pool):
+        monkeypatch.setattr(module, "can_use_one_thread", lambda: False)
+    monkeypatch.setattr(openmp, "_gnu_openmp", lambda: None)
+    seen = jobs_of_a_call(pool, 8)
+    assert sorted(item for item, _, _ in seen) == list(range(8))
+    assert len({thread for _, thread, _ in seen}) == 1
+    assert {count for _, _, count in seen} == {2}
+
+
+def test_jobs_outside_of_a_call_and_within_a_job_run_where_they_are(pool: ComputePool) -> None:
+    here: list[int] = []
+    each(lambda _: here.append(threading.get_ident()), range(3))
+    assert set(here) == {threading.get_ident()}
+    within: list[bool] = []
+
+    def outer(_: int) -> None:
+        thread = threading.get_ident()
+        each(lambda _: within.append(threading.get_ident() == thread and cores() == 1), range(2))
+
+    pool.run(CPU, lambda: each(outer, range(2)), max_cores=2)
+    assert within == [True] * 4
+
+
+def test_an_error_of_a_job_reaches_the_caller_and_the_others_end(pool: ComputePool) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def job(item: int) -> None:
+        if item == 0:
+            begun.set()
+            assert may_end.wait(60)
+            time.sleep(0.05)
+            ended.append(item)
+        else:
+            begun.wait(60)
+            may_end.set()
+            raise ZeroDivisionError
+
+    ended: list[int] = []
+    with pytest.raises(ZeroDivisionError):
+        pool.run(CPU, lambda: each(job, [0, 1]), max_cores=2)
+    assert ended == [0]  # nothing goes on behind the caller's back
+    assert len(jobs_of_a_call(pool, 4, max_cores=2)) == 4
+
+
+def test_so_many_images_are_encoded_at_once_and_the_first_come_first(pool: ComputePool) -> None:
+    running, most, order = 0, 0, []
+    lock, may_end = threading.Lock(), threading.Event()
+
+    def encode(number: int) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+            order.append(number)
+        assert may_end.wait(60)
+        with lock:
+            running -= 1
+
+    callers = []
+    for number in range(6):
+        begun = len(order)
+        callers.append(
+            threading.Thread(target=lambda n=number: pool.run(CPU, lambda: encode(n), max_images=2))
+        )
+        callers[-1].start()
+        while number < 2 and len(order) == begun:
+            time.sleep(0.01)
+        time.sleep(0.05)  # they line up in this order
+    assert pool.run(CPU, lambda: "a call that is no image") == "a call that is no image"
+    may_end.set()
+    for caller in callers:
+        caller.join()
+    assert most == 2
+    assert order == list(range(6))
+
+
+PREAMBLE = """
+import os, sys, threading, torch
+from sam2_block.backends.local.compute_pool import COMPUTE_POOL
+
+def ask():
+    product = lambda: float((torch.ones(300, 300) @ torch.ones(300, 300))[0, 0])
+    print(COMPUTE_POOL.run(torch.device("cpu"), product), flush=True)
+
+def in_a_thread():
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+"""
+
+
+def run_script(script: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", PREAMBLE + script],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_process_has_a_thread_of_its_own() -> None:
+    script = """
+in_a_thread()
+child = os.fork()
+if child == 0:
+    in_a_thread()
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    assert run_script(script) == "300.0\n300.0\n"
+
+
+def test_a_thread_that_outlives_the_main_one_is_answered() -> None:
+    script = """
+def late():
+    threading.main_thread().join()
+    ask()
+
+in_a_thread()
+threading.Thread(target=late).start()
+"""
+    assert run_script(script) == "300.0\n300.0\n"
+
+
+def test_loading_encoding_and_decoding_run_in_its_threads(
+    coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where: dict[str, int] = {}
+
+    def watch(module: Any, name: str) -> None:
+        function = getattr(module, name)
+
+        def watched(*args: Any, **options: Any) -> Any:
+            where[name] = threading.get_ident()
+            return function(*args, **options)
+
+        monkeypatch.setattr(module, name, watched)
+
+    for module, name in (
+        (model_registry, "load_model"),
+        (model_registry, "make_network"),
+        (backend_module, "encode"),
+        (backend_module, "decode"),
+    ):
+        watch(module, name)
+    MODELS.unload()
+    backend = LocalBackend(Settings(device="cpu"))
+    box = Prompt(box_xyxy=(10.0, 10.0, 60.0, 60.0))
+
+    def ask() -> int:
+        backend.predict(coins, [box], version="demo", multimask_output=True)
+        return threading.get_ident()
+
+    caller = in_a_thread(ask)
+    assert set(where) == {"load_model", "make_network", "encode", "decode"}
+    assert caller not in where.values()
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["a result", "an error"])
+def test_nothing_is_kept_of_a_call(pool: ComputePool, fails: bool) -> None:
+    class Model:
+        pass
+
+    def call(model: Model) -> None:
+        assert not fails
+
+    model = Model()
+    gone = weakref.ref(model)
+    gc.disable()
+    try:
+        with contextlib.suppress(AssertionError):
+            pool.run(CPU, functools.partial(call, model))
+        del model
+        pool.run(CPU, lambda: None)  # the thread has left the first call behind
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("way", ["one core", "three cores", "other openmp"])
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_masks_are_the_same_however_many_cores_there_are(
+    way: str, count: int, coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [Prompt(box_xyxy=(10.0 + 9 * i, 10.0, 60.0 + 9 * i, 70.0)) for i in range(count)]
+
+    def ask(**settings: int) -> list[tuple[np.ndarray, float]]:
+        backend = LocalBackend(Settings(device="cpu", precision="fp32", **settings))
+        found = backend.predict(coins, prompts, version="demo", multimask_output=True)
+        return [(mask.mask().crop, mask.score) for mask in found]
+
+    expected = ask(max_cores=2)
+    if way == "other openmp":
+        monkeypatch.setattr(compute_pool, "can_use_one_thread", lambda: False)
+        monkeypatch.setattr(openmp, "_gnu_openmp", lambda: None)
+        monkeypatch.setattr(compute_pool, "COMPUTE_POOL", ComputePool())
+        monkeypatch.setattr(backend_module, "COMPUTE_POOL", compute_pool.COMPUTE_POOL)
+    got = ask(max_cores=3 if way == "three cores" else 1)
+    for (mask, score), (other, other_score) in zip(expected, got, strict=True):
+        assert np.array_equal(mask, other)
+        assert score == pytest.approx(other_score, abs=1e-5)
