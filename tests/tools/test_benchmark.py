@@ -13,8 +13,8 @@ import pytest
 TOOLS = Path(__file__).parents[2] / "tools"
 sys.path.append(str(TOOLS))
 
-from benchmark import cli, quick, report, servers  # noqa: E402
-from benchmark.figures import Ratio, Spread, collapsed  # noqa: E402
+from benchmark import cli, neighbours, quick, report, servers  # noqa: E402
+from benchmark.figures import Ratio, Spread, Tail, collapsed  # noqa: E402
 from benchmark.jobs import (  # noqa: E402
     BUILT_IN,
     META_BF16,
@@ -170,18 +170,38 @@ def test_the_document_and_the_readme_are_made_of_the_record() -> None:
 
 def test_processes_at_once_are_asked_about_new_images_and_their_rates_are_summed() -> None:
     fleets = [
-        servers.Fleet(META_BF16, "as it comes", [Recorded(6.0), Recorded(6.0)]),
-        servers.Fleet(OURS_BF16, "as it comes", [Recorded(1.5), Recorded(3.0)]),
+        servers.Fleet(META_BF16, [Recorded(6.0) for _ in range(4)]),
+        servers.Fleet(OURS_BF16, [Recorded(1.5), *(Recorded(3.0) for _ in range(3))]),
     ]
     servers.run(fleets, 2, 7, lambda text: None)
-    assert fleets[1].rates == {1: [2.0, 2.0], 2: [3.0, 3.0]}  # three images in each job
-    first, second = (worker.jobs for worker in fleets[1].workers)
-    assert len(first) == len({job.seed for job in first}) == 5  # one to warm up
-    assert len(second) == 3
-    text = report.servers(
-        [{"system": x.system, "waiting": x.waiting, "rates": x.rates} for x in fleets]
+    assert fleets[1].rates == {1: [2.0] * 2, 2: [3.0] * 2, 4: [5.0] * 2}  # three images in a job
+    first, second, third, _ = (worker.jobs for worker in fleets[1].workers)
+    assert len(first) == len({job.seed for job in first}) == 7  # one to warm up
+    assert (len(second), len(third)) == (5, 3)
+    text = report.servers([{"system": x.system, "rates": x.rates} for x in fleets])
+    assert "| Meta's predictor, bf16 autocast | 0.50 (0.50 to 0.50) | 1.00" in text
+
+
+def test_requests_beside_other_work_are_as_many_as_wanted_and_failures_are_said() -> None:
+    failing = Recorded(1.0, fails_at=0)
+    systems = {META_BF16: Recorded(0.5), OURS_BF16: Recorded(0.25), OURS_FP32: failing}
+    measured = neighbours.measure(systems, 3, 7, lambda text: None)
+    assert len(measured) == 9  # three kinds of work, beside nothing and two kinds of neighbours
+    for one in measured:
+        assert one.seconds == {META_BF16: [0.5] * 3, OURS_BF16: [0.25] * 3}
+        assert one.failures == {OURS_FP32: "needs more than 12.0 GiB"}
+    new = [job.seed for job in systems[OURS_BF16].jobs if not job.encoded]
+    assert len(set(new)) == 4  # three new ones, and one to warm up
+    text = report.neighbours([vars(one) for one in measured])
+    assert (
+        "| two busy loops | failed: needs more than 12.0 GiB | 0.500 / 0.500 / 0.500 (3) | 0.250"
+        in text
     )
-    assert "| Meta's predictor, bf16 autocast | as it comes | 0.50 (0.50 to 0.50) | 1.00" in text
+
+
+def test_the_99th_percentile_is_a_time_that_was_seen() -> None:
+    assert Tail.of([*range(1, 100), 500]) == Tail(50.5, 99, 500, 100)
+    assert Tail.of([3.0, 9.0]) == Tail(6.0, 9.0, 9.0, 2)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

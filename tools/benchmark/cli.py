@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmark import callers, machine, quick, report, scaling, servers
+from benchmark import callers, machine, neighbours, quick, report, scaling, servers
 from benchmark.jobs import BUILT_IN, OURS_BF16, SYSTEMS, Facts, Roofline
 from benchmark.memory import GIB, available
 from benchmark.places import MODEL_FILE, REPOSITORY, Places
@@ -22,7 +22,7 @@ from benchmark.weights import write_random_weights, write_weights
 
 _RECORD = REPOSITORY / "docs" / "benchmarks.json"
 _PLOT = "scaling.png"
-_OTHERS = ("roofline", "callers", "servers", "growth", "quick")
+_OTHERS = ("roofline", "callers", "neighbours", "servers", "growth", "quick")
 _SECTIONS = (*(row.name for row in ROWS), *_OTHERS)
 _SHARE_OF_MEMORY = 0.6
 
@@ -81,6 +81,9 @@ def _measure(args: argparse.Namespace, max_bytes: int) -> Iterator[tuple[str, An
             loads = callers.measure(workers, turns, 100, _say)
             texts = [{"title": x.title, "callers": x.callers, "texts": x.texts} for x in loads]
             yield "callers", texts, threads
+        if "neighbours" in args.rows:
+            beside = neighbours.measure(workers, args.repeats * 5, 400, _say)
+            yield "neighbours", [vars(one) for one in beside], threads
         if "growth" in args.rows:
             shown = {n: workers[n] for n in (BUILT_IN, OURS_BF16) if n in workers}
             curves = scaling.measure(shown, turns, 200, _say)
@@ -91,12 +94,9 @@ def _measure(args: argparse.Namespace, max_bytes: int) -> Iterator[tuple[str, An
             worker.end()  # their memory is needed; started anew on the next request
         if "servers" in args.rows:
             fleets = servers.measure(
-                lambda name, variables: WorkerProcess(name, places, max_bytes, variables),
-                args.repeats,
-                300,
-                _say,
+                lambda name: WorkerProcess(name, places, max_bytes), args.repeats, 300, _say
             )
-            rates = [{"system": x.system, "waiting": x.waiting, "rates": x.rates} for x in fleets]
+            rates = [{"system": x.system, "rates": x.rates} for x in fleets]
             yield "servers", json.loads(json.dumps(rates)), threads  # keys as JSON has them
         if "quick" in args.rows:
             yield "quick", _quick(max_bytes), threads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,30 @@ class Spread:
     def of(cls, values: Sequence[float]) -> Spread:
         """Summarise at least one value."""
         return cls(statistics.median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Tail:
+    """How steady repeated requests are.
+
+    Attributes:
+        median: Of all.
+        p99: The least that 99 of 100 do not exceed.
+        worst: The longest.
+        count: How many there were.
+    """
+
+    median: float
+    p99: float
+    worst: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Tail:
+        """Summarise at least one value."""
+        ordered = sorted(values)
+        p99 = ordered[math.ceil(0.99 * len(ordered)) - 1]
+        return cls(statistics.median(ordered), p99, ordered[-1], len(ordered))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from multiprocessing import Pipe
 
 from benchmark.jobs import Answer, Facts, Failure, Job, Roofline, precision_of
@@ -27,18 +26,10 @@ class WorkerProcess:
         name: One of `SYSTEMS`.
         places: Weights and scratch folder.
         most_bytes: Memory that it may take.
-        variables: Further variables of its environment.
     """
 
-    def __init__(
-        self,
-        name: str,
-        places: Places,
-        most_bytes: int,
-        variables: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, name: str, places: Places, most_bytes: int) -> None:
         self.name = name
-        self._variables = variables or {}
         self._places = places
         self._most_bytes = most_bytes
         self._process: subprocess.Popen[bytes] | None = None
@@ -57,7 +48,7 @@ class WorkerProcess:
                     str(self._most_bytes),
                 ],
                 cwd=self._places.scratch,
-                env={**self._places.environment(precision_of(self.name)), **self._variables},
+                env=self._places.environment(precision_of(self.name)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

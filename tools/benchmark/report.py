@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmark.figures import Ratio, Spread
+from benchmark.figures import Ratio, Spread, Tail
 from benchmark.jobs import (
     BUILT_IN,
     LABELS,
@@ -203,14 +203,38 @@ def callers(figures: Sequence[Mapping[str, Any]]) -> str:
 def servers(figures: Sequence[Mapping[str, Any]]) -> str:
     """Return the part on several processes at once."""
     counts = sorted(figures[0]["rates"], key=int)
-    heads = ["new 1800x1200 images a second, 1 box", "threads wait"]
+    heads = ["new 1800x1200 images a second, 1 box"]
     heads += ["1 process" if int(count) == 1 else f"{count} processes" for count in counts]
     lines = [line(heads), rule(len(heads) - 1)]
     for fleet in figures:
         spreads = [Spread.of(fleet["rates"][count]) for count in counts]
         cells = [f"{s.median:.2f} ({s.least:.2f} to {s.most:.2f})" for s in spreads]
-        lines.append(line([LABELS[fleet["system"]], fleet["waiting"], *cells]))
+        lines.append(line([LABELS[fleet["system"]], *cells]))
     return "\n".join(lines)
+
+
+def neighbours(figures: Sequence[Mapping[str, Any]]) -> str:
+    """Return the part on work beside other work."""
+    known = {name for one in figures for name in (*one["seconds"], *one["failures"])}
+    shown = [name for name in SYSTEMS if name in known]
+    heads = ["work", "beside", *(LABELS[name] for name in shown)]
+    lines = [_OF_NEIGHBOURS, "", line(heads), rule(len(heads) - 1)]
+    for one in figures:
+        cells = [_tail_text(one, name) for name in shown]
+        lines.append(line([one["title"], one["beside"], *cells]))
+    return "\n".join(lines)
+
+
+_OF_NEIGHBOURS = "Seconds: the median, the 99th percentile and the worst of the requests."
+
+
+def _tail_text(figures: Mapping[str, Any], name: str) -> str:
+    if name in figures["failures"]:
+        return f"failed: {figures['failures'][name]}"
+    if name not in figures["seconds"]:
+        return "-"
+    tail = Tail.of(figures["seconds"][name])
+    return f"{tail.median:.3f} / {tail.p99:.3f} / {tail.worst:.3f} ({tail.count})"
 
 
 def growth(figures: Mapping[str, Any]) -> str:
@@ -246,5 +270,6 @@ _SECTIONS: dict[str, tuple[str, Any]] = {
     "roofline": ("Against the machine's limit", roofline),
     "callers": ("Several callers at once", callers),
     "servers": ("Several processes at once", servers),
+    "neighbours": ("Beside other work", neighbours),
     "growth": ("Growth", growth),
 }

@@ -1,8 +1,8 @@
-"""Several processes at once, as a server's workers are, and the way in which their threads wait."""
+"""Several processes at once, as a server's workers are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -12,15 +12,11 @@ from benchmark.jobs import META_BF16, OURS_BF16, Answer, Job
 from benchmark.processes import WorkerProcess
 from benchmark.table import Asked, Say
 
-COUNTS = (1, 2)
-WAITING: Mapping[str, Mapping[str, str]] = {
-    "as it comes": {},
-    "OMP_WAIT_POLICY=passive": {"OMP_WAIT_POLICY": "passive"},
-}
+COUNTS = (1, 2, 4)
 _WORK = Job(1800, 1200, 1, requests=3, counted=False)
 _TIMEOUT_S = 300
 
-Start = Callable[[str, Mapping[str, str]], WorkerProcess]
+Start = Callable[[str], WorkerProcess]
 
 
 @dataclass
@@ -29,13 +25,11 @@ class Fleet:
 
     Attributes:
         system: One of `SYSTEMS`.
-        waiting: One of `WAITING`.
         workers: The processes.
         rates: Images a second of all that were asked, in every turn, by how many were asked.
     """
 
     system: str
-    waiting: str
     workers: list[Asked]
     rates: dict[int, list[float]] = field(default_factory=dict)
 
@@ -49,7 +43,7 @@ def measure(start: Start, turns: int, seed: int, say: Say) -> list[Fleet]:
     """Measure new images in one process and in several at once, all kinds of fleets in turn.
 
     Args:
-        start: Makes a process of a system with additional environment variables.
+        start: Makes a process of a system.
         turns: How often each is measured.
         seed: Of the images.
         say: Reports progress.
@@ -57,14 +51,13 @@ def measure(start: Start, turns: int, seed: int, say: Say) -> list[Fleet]:
     with ExitStack() as stack:
         fleets = []
         for system in (META_BF16, OURS_BF16):
-            for waiting, variables in WAITING.items():
-                workers: list[Asked] = []
-                for _ in range(max(COUNTS)):
-                    worker = start(system, variables)
-                    worker.start()  # in this thread: a worker ends with the thread that started it
-                    stack.callback(worker.end)
-                    workers.append(worker)
-                fleets.append(Fleet(system, waiting, workers))
+            workers: list[Asked] = []
+            for _ in range(max(COUNTS)):
+                worker = start(system)
+                worker.start()  # in this thread: a worker ends with the thread that started it
+                stack.callback(worker.end)
+                workers.append(worker)
+            fleets.append(Fleet(system, workers))
         run(fleets, turns, seed, say)
     return fleets
 
@@ -79,7 +72,7 @@ def run(fleets: list[Fleet], turns: int, seed: int, say: Say) -> None:
             for fleet in (*fleets[turn % len(fleets) :], *fleets[: turn % len(fleets)]):
                 fleet.rates.setdefault(count, []).append(_ask(fleet, count, job))
     for fleet in fleets:
-        say(f"  {fleet.system}, {fleet.waiting}: {[fleet.text(count) for count in COUNTS]}")
+        say(f"  {fleet.system}: {[fleet.text(count) for count in COUNTS]}")
 
 
 def _ask(fleet: Fleet, count: int, job: Job) -> float:
