@@ -99,3 +99,16 @@ def test_a_missing_package_is_not_blamed_on_the_checkpoint(
     package_folder.cache_clear()
     with pytest.raises(ModuleNotFoundError, match="rf-sam-2"):
         load_model("hiera_tiny", random_checkpoint("hiera_tiny"), CPU)
+
+
+def test_a_gpu_that_was_not_chosen_is_left_alone(
+    random_checkpoint: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Meta's modules put tensors of their own on the first GPU that PyTorch reports.
+    path = random_checkpoint("hiera_tiny")
+    started: list[str] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: started.append("CUDA"))
+    model = load_model("hiera_tiny", path, CPU)
+    assert started == []
+    assert {tensor.device for tensor in model.state_dict().values()} == {CPU}

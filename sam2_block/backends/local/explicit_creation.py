@@ -53,6 +53,10 @@ class CreateOn(TorchFunctionMode):
         """Call `func` with an explicit device, and type where it would be the default."""
         options = dict(kwargs or {})
         name = getattr(func, "__name__", "")
+        if name == "to" and any(isinstance(arg, str) and arg == "cuda" for arg in args[1:]):
+            # Meta's rotary encodings go to the first GPU there is, and start CUDA by that. Only
+            # the video model's memory reads them.
+            return args[0]
         if name in _STORAGE or name in _VALUES:
             device = self._storage if name in _STORAGE else self._device
             # A device that is named may be the patch's: it comes from no code of Meta's.
