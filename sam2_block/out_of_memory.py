@@ -9,9 +9,12 @@ import cv2
 
 from sam2_block.errors import ModelError
 
-# Of the allocators of GPUs, of the CPU's (`c10/core/impl/alloc_cpu.cpp`), whose error has no type
-# of its own, and of OpenCV's (`modules/core/src/alloc.cpp`).
-_MESSAGES = ("out of memory", "can't allocate memory", "Insufficient memory")
+# Of the allocators of GPUs, and of cuBLAS, which allocates its handle by itself.
+_DEVICE_MESSAGES = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+# Also of the CPU's allocator (`c10/core/impl/alloc_cpu.cpp`), whose error has no type of its own,
+# and of OpenCV's (`modules/core/src/alloc.cpp`).
+_MESSAGES = (*_DEVICE_MESSAGES, "can't allocate memory", "Insufficient memory")
 
 
 @contextlib.contextmanager
@@ -39,3 +42,10 @@ def is_memory_error(error: Exception) -> bool:
     if isinstance(error, (RuntimeError, cv2.error)):
         return any(message in str(error) for message in _MESSAGES)
     return isinstance(error, MemoryError)
+
+
+def is_device_memory_error(error: Exception) -> bool:
+    """Whether it says that a GPU has no more memory: `torch.OutOfMemoryError`, or MPS's error."""
+    return isinstance(error, RuntimeError) and any(
+        message in str(error) for message in _DEVICE_MESSAGES
+    )

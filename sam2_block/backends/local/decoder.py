@@ -14,6 +14,7 @@ from sam2_block.backends.local.devices import Compute
 from sam2_block.backends.local.network import Embedding, Network
 from sam2_block.backends.local.upsample import LowResMask
 from sam2_block.errors import ModelError
+from sam2_block.out_of_memory import is_device_memory_error
 from sam2_block.prompts import Prompt
 
 # Labels of the prompt encoder (`sam2/modeling/sam/prompt_encoder.py`).
@@ -49,7 +50,7 @@ def decode(
 
     def decode_batch(batch: list[int]) -> None:
         tokens = _tokens([prompts[i] for i in batch], image_hw, network.image_size, compute.device)
-        logits, scores = network.decode(embedding, tokens, multimask_output)
+        logits, scores = _decode_batch(network, embedding, tokens, multimask_output)
         _check_finite("score", scores, compute)
         _check_finite("mask", logits, compute)
         for index, prompt_logits, score in zip(batch, logits, scores, strict=True):
@@ -64,6 +65,36 @@ def decode(
                 jobs.append(batch)
         each(decode_batch, jobs)
     return [answer for answer in answers if answer is not None]
+
+
+def _decode_batch(
+    network: Network,
+    embedding: Embedding,
+    tokens: tuple[torch.Tensor, torch.Tensor],
+    multimask_output: bool,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Decode a batch; if a GPU has too little memory for it, in halves, and halves of those.
+
+    Other work on the same GPU may leave less memory than the batch was made for.
+
+    Raises:
+        Exception: PyTorch's own, where not even one prompt can be decoded.
+    """
+    prompts = len(tokens[0])
+    try:
+        return network.decode(embedding, tokens, multimask_output)
+    except Exception as error:
+        if prompts == 1 or not is_device_memory_error(error):
+            raise
+    # Outside of the handler: the error's traceback keeps the tensors of the failed batch alive.
+    # What PyTorch has freed it keeps, and cuBLAS cannot take it (pytorch/pytorch#128601).
+    torch.cuda.empty_cache()
+    parts = [
+        _decode_batch(network, embedding, (tokens[0][part], tokens[1][part]), multimask_output)
+        for part in (slice(None, prompts // 2), slice(prompts // 2, None))
+    ]
+    logits, scores = zip(*parts, strict=True)
+    return np.concatenate(logits), np.concatenate(scores)
 
 
 def _check_finite(output: str, values: NDArray[np.float32], compute: Compute) -> None:

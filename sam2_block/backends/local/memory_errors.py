@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Iterator
 
 from sam2_block.backends.local.devices import Compute
@@ -28,6 +29,8 @@ def naming_memory_errors(version: str, compute: Compute) -> Iterator[None]:
     except Exception as error:
         if not is_memory_error(error):
             raise
+        # Whoever keeps the error would keep the tensors that its frames hold.
+        traceback.clear_frames(error.__traceback__)
         remedies = ["a smaller version", "another device (SAM2_BLOCK_DEVICE)"]
         if compute.device.type == "cuda" and compute.precision == "fp32":
             remedies.insert(1, "half precision (SAM2_BLOCK_PRECISION=auto)")
