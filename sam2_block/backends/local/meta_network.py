@@ -67,6 +67,9 @@ class MetaNetwork:
             self._positions = model.sam_prompt_encoder.get_dense_pe()
         # No mask is given: one vector for every pixel.
         self._no_mask = model.sam_prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        if compute.device.type == "cuda":
+            # What was computed here is queued on this thread's stream; other threads have others.
+            torch.cuda.current_stream(compute.device).synchronize()
 
     def encode(self, pixels: Tensor) -> MetaEmbedding:
         """Encode an image; see `Network.encode`."""

@@ -1,0 +1,116 @@
+"""What the network for GPUs computes where, and what crosses the bus, on a machine without a GPU.
+
+PyTorch's fake tensors have a device, a type and a shape, and no values: every operation is checked
+for operands on two devices, and autocast chooses types as it does for CUDA. `tests/gpu` computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from sam2_block.backends.local import decoder
+from sam2_block.backends.local.devices import Compute
+from sam2_block.backends.local.encoder import preprocess
+from sam2_block.backends.local.meta_network import MetaNetwork
+from sam2_block.backends.local.model import build_model, meta_config
+from sam2_block.backends.local.network import make_network
+from sam2_block.prompts import LabeledPoint, Prompt
+from tests.local.crossings import Crossings
+
+GPU = torch.device("cuda", 1)  # not the current one
+HEIGHT, WIDTH = 3000, 4000
+BOXES = [Prompt(box_xyxy=(10.0, 10, 60 + n, 60), points=(LabeledPoint(20, 20),)) for n in range(5)]
+MASK_BYTES = 256 * 256 * 4  # the decoder's grid
+
+
+class Stream:
+    """Stands in for a stream, and counts how often it is waited for."""
+
+    def __init__(self) -> None:
+        self.waits = 0
+
+    def synchronize(self) -> None:
+        self.waits += 1
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch) -> Stream:
+    stream = Stream()
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    return stream
+
+
+@pytest.fixture
+def fake_gpu(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let tensors be on a GPU, and autocast work there."""
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    # Fake tensors refuse to become an array; here they end as the tensors that they are.
+    monkeypatch.setattr(torch.Tensor, "numpy", lambda tensor: tensor)
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return build_model(meta_config("hiera_tiny")).eval()
+
+
+def network_on_gpu(model: Any, precision: str) -> MetaNetwork:
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                fake = torch.empty(parameter.shape, device=GPU)
+                module._parameters[name] = torch.nn.Parameter(fake, False)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = torch.empty(buffer.shape, device=GPU)
+    network = make_network(model, Compute(GPU, precision))
+    assert isinstance(network, MetaNetwork)
+    return network
+
+
+@pytest.mark.parametrize("multimask_output", [True, False])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.usefixtures("fake_gpu")
+def test_all_is_computed_on_the_gpu_and_small_masks_come_back(
+    precision: str, multimask_output: bool, model: Any
+) -> None:
+    network = network_on_gpu(model, precision)
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    with Crossings() as crossings:
+        embedding = network.encode(preprocess(image, network.image_size, GPU))
+        tokens = decoder._tokens(BOXES, (HEIGHT, WIDTH), network.image_size, GPU)
+        logits, scores = network.decode(embedding, tokens, multimask_output)
+    assert {t.device for t in (embedding.image, *embedding.high_res, *tokens)} == {GPU}
+    # The finer features are left as autocast computes them: that the precision is at work.
+    assert embedding.high_res[0].dtype is network._compute.dtype
+    assert (logits.shape, logits.dtype) == ((len(BOXES), 256, 256), torch.float32)
+    assert (scores.shape, scores.dtype) == ((len(BOXES),), torch.float32)
+
+    down = crossings.between("cuda", "cpu")
+    assert [one.nbytes for one in down] == [len(BOXES) * MASK_BYTES, len(BOXES) * 4]
+
+
+@pytest.mark.parametrize("shape", [(HEIGHT, WIDTH, 3), (HEIGHT, WIDTH)])
+@pytest.mark.usefixtures("fake_gpu")
+def test_an_image_goes_to_the_gpu_in_bytes(shape: tuple[int, ...]) -> None:
+    with Crossings() as crossings:
+        pixels = preprocess(np.zeros(shape, np.uint8), 1024, GPU)
+    assert pixels.device == GPU
+    large = [one for one in crossings.between("cpu", "cuda") if one.nbytes > 100]
+    assert {one.dtype for one in large} == {torch.uint8}
+    assert sum(one.nbytes for one in large) == np.prod(shape)
+    assert crossings.between("cuda", "cpu") == []
+
+
+@pytest.mark.usefixtures("fake_gpu")
+def test_a_network_is_complete_before_other_threads_have_it(model: Any, stream: Stream) -> None:
+    network_on_gpu(model, "fp32")
+    assert stream.waits == 1
