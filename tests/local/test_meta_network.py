@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +20,14 @@ from sam2_block.backends.local.model import load_model
 from sam2_block.backends.local.upsample import LowResMask
 from sam2_block.prompts import LabeledPoint, Prompt
 from sam2_block.settings import Settings
+from tests.local.metas_predictor import (
+    HALF_MEAN_IOU,
+    HALF_TIE,
+    autocast,
+    check,
+    compare,
+    metas_predictor,
+)
 
 CPU = torch.device("cpu")
 PROMPTS = [
@@ -61,6 +73,48 @@ def test_half_precision_of_metas_modules_gives_nearly_the_same_masks(coins: np.n
         assert one.score == pytest.approx(other.score, abs=0.05)
         assert one.logits.dtype == np.float32
         assert one.mask().crop.sum() == pytest.approx(other.mask().crop.sum(), rel=0.1)
+
+
+@pytest.fixture(scope="module")
+def metas_in(coins: np.ndarray) -> Callable[[str], Any]:
+    """Return a function that makes Meta's predictor in a precision."""
+
+    @functools.cache
+    def make(precision: str) -> Any:
+        with autocast("cpu", precision):
+            return metas_predictor("demo", fetch_checkpoint("demo", Settings()), coins, "cpu")
+
+    return make
+
+
+@pytest.mark.parametrize("multimask", [True, False])
+def test_in_single_precision_it_gives_what_metas_predictor_gives(
+    coins: np.ndarray, multimask: bool, metas_in: Any
+) -> None:
+    agreements = compare(
+        answers(MetaNetwork, "fp32", coins, multimask),
+        metas_in("fp32"),
+        PROMPTS,
+        multimask_output=multimask,
+    )
+    check(agreements, mean_iou=0.999, worst_iou=0.995, score=1e-4)
+
+
+@pytest.mark.parametrize("reference", ["fp32", "same"])
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_in_half_precision_it_gives_what_metas_predictor_gives(
+    coins: np.ndarray, precision: str, reference: str, metas_in: Any
+) -> None:
+    metas_precision = precision if reference == "same" else reference
+    with autocast("cpu", metas_precision):
+        agreements = compare(
+            answers(MetaNetwork, precision, coins, True),
+            metas_in(metas_precision),
+            PROMPTS,
+            multimask_output=True,
+            tie=HALF_TIE,
+        )
+    check(agreements, mean_iou=HALF_MEAN_IOU[reference], worst_iou=0.95, score=0.02)
 
 
 def test_a_batch_is_smaller_where_prompts_have_more_tokens() -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import pytest
-from safetensors import safe_open
-from safetensors.torch import load_file
 
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.local.checkpoints import find_checkpoint
-from sam2_block.backends.local.model import build_model
 from sam2_block.prompts import LabeledPoint, Prompt
 from sam2_block.versions import META_RELEASES
+from tests.local.metas_predictor import compare, metas_predictor
 
 POSITIVE, NEGATIVE = LabeledPoint(210, 120), LabeledPoint(60, 300, positive=False)
 PROMPTS = [
@@ -50,27 +47,10 @@ def backend(cpu_settings: Any) -> LocalBackend:
 def meta_predictor(
     version: str, random_checkpoint: Any, cpu_settings: Any, photo: np.ndarray
 ) -> Any:
-    """Meta's predictor on the same weights, built by Meta's own builder where it knows them."""
-    from sam2.build_sam import build_sam2
-    from sam2.sam2_image_predictor import SAM2ImagePredictor
-
-    if version == "demo":
-        model = _built_by_hand(find_checkpoint("demo", cpu_settings))
-    else:
-        checkpoint = str(random_checkpoint(version))
-        model = build_sam2(META_RELEASES[version].config_file, checkpoint, device="cpu")
-    predictor = SAM2ImagePredictor(model)
-    stride = model.image_size // 4  # the predictor has the sizes of 1024 pixels built in
-    predictor._bb_feat_sizes = [(stride // n, stride // n) for n in (1, 2, 4)]
-    predictor.set_image(np.ascontiguousarray(photo[..., ::-1]))
-    return predictor
-
-
-def _built_by_hand(path: Any) -> Any:
-    with safe_open(path, framework="pt") as file:
-        model = build_model(json.loads(file.metadata()["config"]))
-    model.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
-    return model.eval()
+    """Meta's predictor on the same weights."""
+    known = version in META_RELEASES
+    path = random_checkpoint(version) if known else find_checkpoint(version, cpu_settings)
+    return metas_predictor(version, path, photo, "cpu")
 
 
 @pytest.mark.parametrize("multimask_output", [True, False])
@@ -82,19 +62,13 @@ def test_masks_and_scores_are_those_of_metas_predictor(
     multimask_output: bool,
 ) -> None:
     answers = backend.predict(photo, PROMPTS, version=version, multimask_output=multimask_output)
-    for prompt, answer in zip(PROMPTS, answers, strict=True):
-        masks, scores, _ = meta_predictor.predict(
-            point_coords=np.array([[p.x, p.y] for p in prompt.points]) if prompt.points else None,
-            point_labels=np.array([int(p.positive) for p in prompt.points]),
-            box=None if prompt.box_xyxy is None else np.array(prompt.box_xyxy),
-            multimask_output=multimask_output,
-        )
-        expected = masks[scores.argmax()] > 0
-        ours = np.zeros(photo.shape[:2], dtype=bool)
-        answer.mask().paste_into(ours)
-        assert abs(answer.score - scores.max()) <= 1e-4, prompt
-        union = (ours | expected).sum()
-        assert union == 0 or (ours & expected).sum() / union >= 0.995, prompt
+    for prompt, agreement in zip(
+        PROMPTS,
+        compare(answers, meta_predictor, PROMPTS, multimask_output=multimask_output),
+        strict=True,
+    ):
+        assert agreement.score_difference <= 1e-4, prompt
+        assert agreement.iou >= 0.995, prompt
 
 
 def test_the_prompts_tell_masks_apart(
