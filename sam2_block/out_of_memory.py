@@ -12,6 +12,10 @@ from sam2_block.errors import ModelError
 # Of the allocators of GPUs, and of cuBLAS, which allocates its handle by itself.
 _DEVICE_MESSAGES = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
+# Of cuDNN, where no algorithm gets the memory that it works in (pytorch/pytorch#108645). It says the
+# same where it has no algorithm at all.
+_NO_ENGINE = "unable to find an engine to execute this computation"
+
 # Also of the CPU's allocator (`c10/core/impl/alloc_cpu.cpp`), whose error has no type of its own,
 # and of OpenCV's (`modules/core/src/alloc.cpp`).
 _MESSAGES = (*_DEVICE_MESSAGES, "can't allocate memory", "Insufficient memory")
@@ -44,8 +48,8 @@ def is_memory_error(error: Exception) -> bool:
     return isinstance(error, MemoryError)
 
 
-def is_device_memory_error(error: Exception) -> bool:
-    """Whether it says that a GPU has no more memory: `torch.OutOfMemoryError`, or MPS's error."""
+def may_lack_device_memory(error: Exception) -> bool:
+    """Whether a GPU has no more memory, or may have none: less of the same work could succeed."""
     return isinstance(error, RuntimeError) and any(
-        message in str(error) for message in _DEVICE_MESSAGES
+        message in str(error) for message in (*_DEVICE_MESSAGES, _NO_ENGINE)
     )

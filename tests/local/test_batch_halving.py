@@ -14,7 +14,7 @@ import torch
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.local.lean.network import LeanNetwork
 from sam2_block.errors import ModelError
-from sam2_block.out_of_memory import is_device_memory_error, is_memory_error
+from sam2_block.out_of_memory import is_memory_error, may_lack_device_memory
 from sam2_block.prompts import Prompt
 from sam2_block.settings import Settings
 
@@ -26,6 +26,7 @@ OUT_OF_MEMORY = {
     "cuBLAS": RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"),
     "MPS": RuntimeError("MPS backend out of memory (MPS allocated: 9.00 GB)"),
 }
+NO_ENGINE = RuntimeError("GET was unable to find an engine to execute this computation")
 
 
 @pytest.fixture
@@ -53,10 +54,12 @@ def predict(image: np.ndarray, prompts: list[Prompt] = BOXES) -> list[Any]:
     return backend.predict(image, prompts, version="demo", multimask_output=True)
 
 
-@pytest.mark.parametrize("kind", OUT_OF_MEMORY)
-def test_a_batch_that_does_not_fit_is_halved(kind: str, coins: np.ndarray, sizes: Any) -> None:
+@pytest.mark.parametrize("error", [*OUT_OF_MEMORY.values(), NO_ENGINE])
+def test_a_batch_that_does_not_fit_is_halved(
+    error: Exception, coins: np.ndarray, sizes: Any
+) -> None:
     whole = predict(coins)
-    attempts = sizes(3, OUT_OF_MEMORY[kind])
+    attempts = sizes(3, error)
     halved = predict(coins)
     assert attempts == [10, 5, 2, 3, 5, 2, 3]
     for one, other in zip(halved, whole, strict=True):
@@ -75,6 +78,15 @@ def test_a_single_prompt_that_does_not_fit_is_one_error(
     assert attempts == [10, 5, 2, 1]
 
 
+def test_what_may_not_be_for_want_of_memory_is_not_said_to_be(
+    coins: np.ndarray, sizes: Any
+) -> None:
+    sizes(0, NO_ENGINE)
+    with pytest.raises(RuntimeError, match="unable to find an engine") as caught:
+        predict(coins)
+    assert caught.value is NO_ENGINE
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -89,7 +101,7 @@ def test_other_errors_are_raised_at_once(error: Exception, coins: np.ndarray, si
     with pytest.raises((ModelError, type(error))):
         predict(coins)
     assert attempts == [10]
-    assert not is_device_memory_error(error)
+    assert not may_lack_device_memory(error)
 
 
 @pytest.mark.parametrize("kind", OUT_OF_MEMORY)

@@ -14,7 +14,7 @@ from sam2_block.backends.local.devices import Compute
 from sam2_block.backends.local.network import Embedding, Network
 from sam2_block.backends.local.upsample import LowResMask
 from sam2_block.errors import ModelError
-from sam2_block.out_of_memory import is_device_memory_error
+from sam2_block.out_of_memory import may_lack_device_memory
 from sam2_block.prompts import Prompt
 
 # Labels of the prompt encoder (`sam2/modeling/sam/prompt_encoder.py`).
@@ -84,7 +84,7 @@ def _decode_batch(
     try:
         return network.decode(embedding, tokens, multimask_output)
     except Exception as error:
-        if prompts == 1 or not is_device_memory_error(error):
+        if prompts == 1 or not may_lack_device_memory(error):
             raise
     # Outside of the handler: the error's traceback keeps the tensors of the failed batch alive.
     # What PyTorch has freed it keeps, and cuBLAS cannot take it (pytorch/pytorch#128601).
