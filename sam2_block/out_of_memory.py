@@ -12,8 +12,8 @@ from sam2_block.errors import ModelError
 # Of the allocators of GPUs, and of cuBLAS, which allocates its handle by itself.
 _DEVICE_MESSAGES = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
-# Of cuDNN, where no algorithm gets the memory that it works in (pytorch/pytorch#108645). It says the
-# same where it has no algorithm at all.
+# Of cuDNN, where no algorithm gets the memory that it works in (pytorch/pytorch#108645), or where
+# it has no algorithm at all.
 _NO_ENGINE = "unable to find an engine to execute this computation"
 
 # Also of the CPU's allocator (`c10/core/impl/alloc_cpu.cpp`), whose error has no type of its own,

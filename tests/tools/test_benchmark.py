@@ -13,7 +13,7 @@ import pytest
 TOOLS = Path(__file__).parents[2] / "tools"
 sys.path.append(str(TOOLS))
 
-from benchmark import cli, neighbours, quick, report, servers  # noqa: E402
+from benchmark import cli, cuda, neighbours, quick, report, servers  # noqa: E402
 from benchmark.figures import Ratio, Spread, Tail, collapsed  # noqa: E402
 from benchmark.jobs import (  # noqa: E402
     BUILT_IN,
@@ -257,3 +257,41 @@ def test_the_quick_form_is_compared_with_the_record(
     monkeypatch.setattr(quick, "measure_quick", lambda *arguments: ratios)
     monkeypatch.setattr(cli, "write_random_weights", lambda folder: None)
     assert cli.main(["--quick"]) == status
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_without_a_gpu_its_rows_end_with_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit, match=r"^--device cuda needs a CUDA device: [^\n]*$"):
+        cli.main(["--device", "cuda", "--rows", "new-1"])
+
+
+@pytest.mark.parametrize("option", ["--record", "--quick"])
+def test_a_gpus_rows_are_not_recorded(option: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["--device", "cuda", option])
+
+
+def test_a_worker_for_a_gpu_sees_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    environment = {**Places(tmp_path, tmp_path).environment("fp32"), **cuda.variables()}
+    assert environment["SAM2_BLOCK_DEVICE"] == "cuda"
+    assert environment["CUDA_VISIBLE_DEVICES"] == "0"
+
+
+def test_rows_on_a_gpu_are_measured_in_turns_and_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Worker(Recorded):
+        def __init__(self, name: str, places: Places, limit: int, variables: Any) -> None:
+            super().__init__(0.25 if name == OURS_FP32 else 0.5)
+
+        def end(self) -> None:
+            pass
+
+    monkeypatch.setattr(cuda, "WorkerProcess", Worker)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "a GPU")
+    text = cuda.measure_rows(ROWS[:2], [META_FP32, OURS_FP32], 2, tmp_path, lambda _: None)
+    assert "Seconds on a GPU" in text
+    rows = text.strip().splitlines()[-2:]
+    assert [("0.5" in row, "0.25" in row) for row in rows] == [(True, True)] * 2

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmark import callers, machine, neighbours, quick, report, scaling, servers
+from benchmark import callers, cuda, machine, neighbours, quick, report, scaling, servers
 from benchmark.jobs import BUILT_IN, OURS_BF16, SYSTEMS, Facts, Roofline
 from benchmark.memory import GIB, available
 from benchmark.places import MODEL_FILE, REPOSITORY, Places
@@ -36,6 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
     if args.render:
         _write(recorded)
         return 0
+    if args.device == "cuda":
+        cuda.require_cuda()
+        _make_weights(args.weights)
+        rows = named(args.rows)
+        print(cuda.measure_rows(rows, args.systems, args.repeats, args.weights, _say))
+        return 0
     max_bytes = int(min(args.memory_gib * GIB, _SHARE_OF_MEMORY * available()))
     if args.quick:
         recorded_quick = recorded.get("quick")
@@ -54,8 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _measure(args: argparse.Namespace, max_bytes: int) -> Iterator[tuple[str, Any, int]]:
     """Yield the name of each section, its figures, and the number of PyTorch's threads."""
     weights = args.weights
-    if not (weights / MODEL_FILE).is_file():
-        _say(f"writing {write_weights(weights)}")
+    _make_weights(weights)
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         places = Places(weights, Path(scratch))
         places.lay_out()
@@ -102,6 +107,11 @@ def _measure(args: argparse.Namespace, max_bytes: int) -> Iterator[tuple[str, An
             yield "quick", _quick(max_bytes), threads
 
 
+def _make_weights(folder: Path) -> None:
+    if not (folder / MODEL_FILE).is_file():
+        _say(f"writing {write_weights(folder)}")
+
+
 def _subtitle(facts: dict[str, Any]) -> str:
     return f"{facts['cpu']}, {facts['cores']} cores"
 
@@ -146,6 +156,7 @@ def _read(arguments: list[str] | None) -> argparse.Namespace:
     add("--quick", action="store_true", help="ours against Meta's predictor; fails on a collapse")
     add("--rows", nargs="+", choices=_SECTIONS, default=list(_SECTIONS), metavar="ROW")
     add("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), metavar="SYSTEM")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: the table's rows, printed")
     add("--repeats", type=int, default=5, help="turns; fewer where one takes minutes")
     add("--weights", type=Path, default=Path("runs/benchmark"), help="folder; made if need be")
     add("--memory-gib", type=float, default=12, help="most that a system may take")
@@ -155,6 +166,8 @@ def _read(arguments: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(given)
     args.given = given
     rows = {row.name for row in ROWS}
+    if args.device == "cuda" and (args.record or args.quick):
+        parser.error("--device cuda prints the rows of the table: not with --record or --quick")
     if args.record and (rows & set(args.rows)) not in (set(), rows):
         parser.error("--record takes all rows of the table, or none: they share one account")
     return args

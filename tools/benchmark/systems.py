@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -20,6 +21,11 @@ _TYPES = {OURS_FP32: _OURS, OURS_BF16: _OURS, BUILT_IN: _BUILT_IN}
 # Meta's predictor brings three masks of every box to the size of the image, as floats: it is given
 # as many boxes at once as stay within this.
 _META_BYTES = 1 * GIB
+
+
+def device() -> str:
+    """Return the worker's device, `cpu` or `cuda`, which our block reads from the same variable."""
+    return os.environ.get("SAM2_BLOCK_DEVICE", "cpu")
 
 
 class Caller(Protocol):
@@ -145,7 +151,8 @@ class _MetaSystem:
     def __init__(self, places: Places, precision: str) -> None:
         from sam2.build_sam import build_sam2
 
-        self._model = build_sam2("sam2_hiera_t.yaml", str(places.weights / MODEL_FILE), "cpu")
+        weights = str(places.weights / MODEL_FILE)
+        self._model = build_sam2("sam2_hiera_t.yaml", weights, device())
         self._precision = precision
 
     def caller(self) -> Caller:
@@ -173,7 +180,7 @@ class _MetaCaller:
         import torch
 
         if self._precision == "bf16":
-            return torch.autocast("cpu", dtype=torch.bfloat16)
+            return torch.autocast(device(), dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
     def _masks(self, image: Image, boxes: Boxes) -> Any:

@@ -18,7 +18,7 @@ from benchmark.jobs import OURS_BF16, OURS_FP32, Answer, Facts, Failure, Job, Ro
 from benchmark.memory import GIB, resident, restart_peak
 from benchmark.pictures import Boxes, Image, make_boxes, make_image
 from benchmark.places import Places
-from benchmark.systems import Caller, System, load
+from benchmark.systems import Caller, System, device, load
 
 _PR_SET_PDEATHSIG = 1
 _KEPT_IMAGES = 16  # those that encoded jobs may ask about again
@@ -44,8 +44,10 @@ class Worker:
                     one = make_boxes([*job.seed, 1], 1, job.width, job.height)
                     caller.segment(images, [one] * len(images))
         before = restart_peak() if job.counted else 0
+        _finish_gpu()
         start = time.perf_counter()
         results = _ask(callers[0], work[0]) if job.callers == 1 else _ask_at_once(callers, work)
+        _finish_gpu()
         seconds = time.perf_counter() - start
         added = resident("VmHWM") - before if job.counted else 0
         sizes = [callers[0].sizes(result) for result in results]
@@ -80,6 +82,14 @@ class Worker:
             while len(self._images) > _KEPT_IMAGES:
                 self._images.pop(next(iter(self._images)))
         return image
+
+
+def _finish_gpu() -> None:
+    """Wait until the GPU has done what was queued."""
+    if device() == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
 
 
 def _ask(caller: Caller, requests: list[Request]) -> list[Any]:
