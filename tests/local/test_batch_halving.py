@@ -50,7 +50,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Exception], list[in
 
 
 def predict(image: np.ndarray, prompts: list[Prompt] = BOXES) -> list[Any]:
-    backend = LocalBackend(Settings(device="cpu", precision="fp32"))
+    backend = LocalBackend(Settings(device="cpu", precision="fp32", max_cores=1))
     return backend.predict(image, prompts, version="demo", multimask_output=True)
 
 

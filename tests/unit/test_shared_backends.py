@@ -18,6 +18,8 @@ LOCAL: dict[str, Any] = {
     "cache_bytes": 1,
     "checkpoint_dir": Path("/weights"),
     "model_bytes": 1,
+    "max_cores": 1,
+    "max_encodes": 1,
 }
 OF_THE_ANSWER: dict[str, Any] = {"masks": "dense", "dense_mask_bytes": 0}
 OF_THE_REQUEST: dict[str, Any] = {

@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from multiprocessing import Pipe
 
 from benchmark.jobs import Answer, Facts, Failure, Job, Roofline, precision_of
@@ -26,10 +27,18 @@ class WorkerProcess:
         name: One of `SYSTEMS`.
         places: Weights and scratch folder.
         most_bytes: Memory that it may take.
+        variables: Further variables of its environment.
     """
 
-    def __init__(self, name: str, places: Places, most_bytes: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        places: Places,
+        most_bytes: int,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
+        self._variables = variables or {}
         self._places = places
         self._most_bytes = most_bytes
         self._process: subprocess.Popen[bytes] | None = None
@@ -48,7 +57,7 @@ class WorkerProcess:
                     str(self._most_bytes),
                 ],
                 cwd=self._places.scratch,
-                env=self._places.environment(precision_of(self.name)),
+                env={**self._places.environment(precision_of(self.name)), **self._variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
