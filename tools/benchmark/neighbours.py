@@ -49,15 +49,15 @@ class Beside:
 def measure(systems: Mapping[str, Asked], requests: int, seed: int, say: Say) -> list[Beside]:
     """Measure every kind of work beside all neighbours, the systems in turn."""
     measured = []
-    for beside, programs in NEIGHBOURS.items():
+    for index, (beside, programs) in enumerate(NEIGHBOURS.items()):
         for kind, (title, work) in enumerate(_WORK.items()):
             one = Beside(title, beside)
             for name, system in systems.items():  # warms up, with nothing beside
-                _ask(one, name, system, replace(work, seed=(seed, kind, 0)))
+                _ask(one, name, system, replace(work, seed=(seed, index, kind, 0)))
             one.seconds.clear()
             with _running(programs):
                 for turn in range(1, requests + 1):
-                    place = (seed, kind, 0 if work.encoded else turn)
+                    place = (seed, index, kind, 0 if work.encoded else turn)
                     for name, system in systems.items():
                         _ask(one, name, system, replace(work, seed=place, turn=turn))
             measured.append(one)
