@@ -192,8 +192,13 @@ class Settings:
 SETTING_NAMES = tuple(setting.name for setting in fields(Settings))
 
 _LOCAL = (
-    *("device", "precision", "cache_bytes", "checkpoint_dir", "model_bytes"),
-    *("max_cores", "max_encodes"),
+    "device",
+    "precision",
+    "cache_bytes",
+    "checkpoint_dir",
+    "model_bytes",
+    "max_cores",
+    "max_encodes",
 )
 _RESULTS = ("masks", "dense_mask_bytes")
 _REQUESTS = ("allowed_versions", "max_prompts", "max_points", "execution")

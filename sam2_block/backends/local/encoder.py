@@ -44,12 +44,13 @@ def preprocess(image: Image, side: int, device: torch.device) -> torch.Tensor:
     """Scale an image to what the encoder takes: `(1, 3, side, side)`, RGB, normalised.
 
     The image is stretched to a square with antialiasing, as Meta's `SAM2Transforms` does. It goes
-    channel by channel, so that a large image never stands in memory as floats three times over.
+    channel by channel, as many at once as there are cores: on one or two, a large image never
+    stands in memory as floats three times over.
     """
     # PyTorch has no antialiasing on MPS.
     resize_on = torch.device("cpu") if device.type == "mps" else device
     channels = rgb_channels(image)
-    planes: list[torch.Tensor | None] = [None] * len(channels)
+    planes: dict[int, torch.Tensor] = {}
 
     def scale(index: int) -> None:
         # A copy of its own: frames may be read-only, which PyTorch warns about.
@@ -63,7 +64,7 @@ def preprocess(image: Image, side: int, device: torch.device) -> torch.Tensor:
         )
 
     each(scale, range(len(channels)))
-    scaled = [plane for plane in planes if plane is not None]
+    scaled = [planes[index] for index in range(len(channels))]
     pixels = torch.cat(scaled, dim=1).to(device).expand(1, 3, side, side)
     mean = torch.tensor(_MEAN, dtype=torch.float32, device=device).reshape(1, 3, 1, 1)
     std = torch.tensor(_STD, dtype=torch.float32, device=device).reshape(1, 3, 1, 1)

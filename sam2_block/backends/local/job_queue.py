@@ -8,6 +8,7 @@ free takes the next: only what truly needs all that went before waits for it.
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import threading
@@ -80,7 +81,7 @@ class JobQueue:
         batch = _Batch(job, len(items))
         with self._lock:
             for item in items:
-                self._put(call, lambda item=item: batch.run(item))  # type: ignore[misc]
+                self._put(call, functools.partial(batch.run, item))
         for _ in items:
             try:
                 self._threads.submit(self._run_next)

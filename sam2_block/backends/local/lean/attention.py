@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from sam2_block.backends.local.compute_pool import each
-from sam2_block.backends.local.lean.linear import Linear, product, strip_of
+from sam2_block.backends.local.lean.linear import Linear, product
+from sam2_block.backends.local.lean.strips import strips
 
-# Tokens that each thread projects at a time.
-_STRIP = 1024
+# Tokens that each thread treats at a time.
+STRIP = 1024
 
 # Rows of the matrix of all tokens against all that each thread computes at a time: they stay in a
 # core's cache.
@@ -68,25 +69,22 @@ class Attention:
         PyTorch's fused attention multiplies by MKL, and gains nothing from half precision.
         """
         count, width = len(x), self._qkv.weight.shape[0] // 3 // self.heads
-        strip, rows = strip_of(_STRIP, count), strip_of(_ROWS, count)
         qkv = self._qkv.weight.new_empty(3, self.heads, count, width)
 
-        def project(start: int) -> None:
-            part = slice(start, start + strip)
+        def project(part: slice) -> None:
             tokens = self._qkv(norm(x[part])).reshape(-1, 3, self.heads, width)
             qkv[:, :, part] = tokens.permute(1, 2, 0, 3)
 
-        each(project, range(0, count, strip))
+        each(project, strips(count, STRIP))
         output = qkv.new_empty(count, self.heads, width)
         values = [value.t() for value in qkv[2]]
 
-        def attend(job: tuple[int, int]) -> None:
-            head, start = job
-            part = slice(start, start + rows)
+        def attend(job: tuple[int, slice]) -> None:
+            head, part = job
             logits = product(qkv[0, head, part], qkv[1, head])
             output[part, head] = product(logits.softmax(-1), values[head])
 
-        each(attend, itertools.product(range(self.heads), range(0, count, rows)))
+        each(attend, itertools.product(range(self.heads), strips(count, _ROWS)))
         return output.flatten(1)
 
     def project(self, found: Tensor) -> Tensor:

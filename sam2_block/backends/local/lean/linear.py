@@ -9,13 +9,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that every PyTorch reader expects
 from torch import Tensor
 
-from sam2_block.backends.local.compute_pool import cores, each
+from sam2_block.backends.local.compute_pool import each
+from sam2_block.backends.local.lean.strips import strips
 
 # Pixels that each thread treats at a time.
 _STRIP = 2048
-
-# Where a job is small enough, so many are made for each core.
-_JOBS_A_CORE = 4
 
 Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -53,17 +51,6 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _PRODUCT(x, weight, bias)
 
 
-def strip_of(most: int, count: int) -> int:
-    """Return how many rows of `count` to treat at a time.
-
-    Args:
-        most: How many rows of each thread stay in its cache.
-        count: All rows. They make several jobs for each core, so that none is idle for long.
-    """
-    threads = torch.get_num_threads()
-    return max(1, min(most * threads, -(-count // (_JOBS_A_CORE * cores()))))
-
-
 class Linear:
     """A linear layer whose product is computed in `dtype`.
 
@@ -93,14 +80,15 @@ def in_strips(layers: Sequence[Linear], inputs: Sequence[Tensor]) -> list[Tensor
         for layer, x in zip(layers, inputs, strict=True)
     ]
 
-    def apply(job: tuple[int, int, int]) -> None:
-        index, top, rows = job
-        outputs[index][top : top + rows] = layers[index](inputs[index][top : top + rows])
+    def apply(job: tuple[int, slice]) -> None:
+        index, part = job
+        outputs[index][part] = layers[index](inputs[index][part])
 
-    jobs = []
-    for index, x in enumerate(inputs):
-        rows = max(1, strip_of(_STRIP, x[..., 0].numel()) // x.shape[1])
-        jobs += [(index, top, rows) for top in range(0, len(x), rows)]
+    jobs = [
+        (index, part)
+        for index, x in enumerate(inputs)
+        for part in strips(len(x), _STRIP, width=x.shape[1])
+    ]
     each(apply, jobs)
     return outputs
 

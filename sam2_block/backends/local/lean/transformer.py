@@ -19,7 +19,8 @@ from torch import Tensor
 
 from sam2_block.backends.local.compute_pool import each
 from sam2_block.backends.local.lean.image_side import ImageSide
-from sam2_block.backends.local.lean.linear import normed, product, strip_of
+from sam2_block.backends.local.lean.linear import normed, product
+from sam2_block.backends.local.lean.strips import strips
 
 # Pixels that each thread treats at a time. With many tokens fewer threads' worth is taken, so that
 # the logits of a sweep stay within their number, or within one thread's.
@@ -42,19 +43,16 @@ class Transformer:
     def image_side(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Return keys and values of `ImageSide`, of pixels `(M, C)`."""
         attention = self._transformer.layers[0].cross_attn_token_to_image
-        keys, values = (
-            pixels.new_empty(len(pixels), layer.out_features)
-            for layer in (attention.k_proj, attention.v_proj)
-        )
-        strip = strip_of(_PIXELS, len(pixels))
+        keys = pixels.new_empty(len(pixels), attention.k_proj.out_features)
+        values = pixels.new_empty(len(pixels), attention.v_proj.out_features)
 
-        def project(start: int) -> None:
-            part = slice(start, start + strip)
+        def project(part: slice) -> None:
             keys[part] = attention.k_proj(pixels[part] + self._positions[part])
             values[part] = attention.v_proj(pixels[part])
 
-        each(project, range(0, len(pixels), strip))
-        return tuple(_heads(x[None], attention.num_heads) for x in (keys, values))  # type: ignore[return-value]
+        each(project, strips(len(pixels), _PIXELS))
+        heads = attention.num_heads
+        return _heads(keys[None], heads), _heads(values[None], heads)
 
     def __call__(self, side: ImageSide, tokens: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
         """Run both layers and the last attention.
@@ -104,18 +102,17 @@ class Transformer:
             What the tokens found, `(B, T, C)`.
         """
         asked = _asked(attention, tokens)
-        max_pixels = max(_PIXELS, _LOGITS // answers.keys.shape[1])
-        strip = min(strip_of(_PIXELS, before.shape[1]), max_pixels)
+        limit = max(_PIXELS, _LOGITS // answers.keys.shape[1])
+        parts = strips(before.shape[1], _PIXELS, limit=limit)
         found = []
         logits = before.new_empty(asked.shape[1], before.shape[1])
         for row, (old, new) in enumerate(zip(before, pixels, strict=True)):
 
-            def attend(start: int, row: int = row, old: Tensor = old, new: Tensor = new) -> None:
-                part = slice(start, start + strip)
+            def attend(part: slice, row: int = row, old: Tensor = old, new: Tensor = new) -> None:
                 new[part] = answers.to(row, old[part], old[part] + self._positions[part])
                 logits[:, part] = product(asked[row], new[part] + self._positions[part])
 
-            each(attend, range(0, len(new), strip))
+            each(attend, parts)
             found.append(product(logits.softmax(-1), new.t()))
         return _told(attention, torch.stack(found))
 

@@ -16,11 +16,9 @@ import torch.nn.functional as F  # noqa: N812 - the name that every PyTorch read
 from torch import Tensor
 
 from sam2_block.backends.local.compute_pool import each
-from sam2_block.backends.local.lean.attention import Attention, maxima_of_2x2
-from sam2_block.backends.local.lean.linear import Linear, normed, strip_of
-
-# Tokens that each thread treats at a time.
-_STRIP = 1024
+from sam2_block.backends.local.lean.attention import STRIP, Attention, maxima_of_2x2
+from sam2_block.backends.local.lean.linear import Linear, normed
+from sam2_block.backends.local.lean.strips import strip_of, strips
 
 
 class Trunk:
@@ -60,12 +58,10 @@ class Trunk:
         (kernel, _), (stride, _) = layer.kernel_size, layer.stride
         above, across = layer.padding
         tokens: Tensor = self._positions.new_empty(self._positions.shape)
-        rows = max(1, _STRIP // tokens.shape[1])
 
-        def embed(top: int) -> None:
-            into = tokens[top : top + rows]
-            first = top * stride - above
-            last = first + (len(into) - 1) * stride + kernel
+        def embed(rows: slice) -> None:
+            first = rows.start * stride - above
+            last = (rows.stop - 1) * stride - above + kernel
             # Only the image's own border is padded, not that of each strip.
             strip = F.pad(
                 pixels[:, :, max(0, first) : last],
@@ -73,9 +69,9 @@ class Trunk:
             )
             strip = strip.contiguous(memory_format=torch.channels_last)
             patches = F.conv2d(strip, layer.weight, layer.bias, layer.stride)
-            torch.add(patches[0].permute(1, 2, 0), self._positions[top : top + rows], out=into)
+            torch.add(patches[0].permute(1, 2, 0), self._positions[rows], out=tokens[rows])
 
-        each(embed, range(0, len(tokens), rows))
+        each(embed, strips(len(tokens), STRIP, width=tokens.shape[1]))
         return tokens
 
 
@@ -104,7 +100,7 @@ class _Block:
         if self._shortcut:
             output = tokens.new_empty(height // shrink, width // shrink, self._width)
         windows = -(-width // side)
-        strip = strip_of(_STRIP, -(-height // side) * windows * side**2) // side**2
+        strip = strip_of(STRIP, -(-height // side) * windows * side**2) // side**2
         rows, columns = max(1, strip // windows) * side, max(1, min(strip, windows)) * side
 
         def attend(corner: tuple[int, int]) -> None:
@@ -131,15 +127,14 @@ class _Block:
     def _of_all(self, tokens: Tensor) -> Tensor:
         height, width, channels = tokens.shape
         rows = tokens.view(-1, channels)
-        strip = strip_of(_STRIP, len(rows))
         attended = self._attention.of_all(rows, lambda part: self._normed(part, self._norm_1))
 
-        def project(start: int) -> None:
-            part = rows[start : start + strip]
-            part += self._attention.project(attended[start : start + strip])
-            self._mlp(part)
+        def project(part: slice) -> None:
+            strip = rows[part]
+            strip += self._attention.project(attended[part])
+            self._mlp(strip)
 
-        each(project, range(0, len(rows), strip))
+        each(project, strips(len(rows), STRIP))
         return rows.reshape(height, width, channels)
 
     def _mlp(self, tokens: Tensor) -> None:

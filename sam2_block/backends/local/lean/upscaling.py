@@ -9,7 +9,8 @@ from torch import Tensor
 
 from sam2_block.backends.local.compute_pool import each
 from sam2_block.backends.local.lean.image_side import ImageSide
-from sam2_block.backends.local.lean.linear import normed, product, strip_of
+from sam2_block.backends.local.lean.linear import normed, product
+from sam2_block.backends.local.lean.strips import strips
 
 # Pixels that each thread upscales at a time: what is made of them stays in a core's cache.
 _PIXELS = 512
@@ -45,14 +46,12 @@ class Upscaling:
         stride_8 = stride_8.reshape(height, 2, width, 2, -1).permute(0, 2, 1, 3, 4)
         stride_4 = stride_4.reshape(height, 2, 2, width, 2, 2, -1).permute(0, 3, 1, 4, 2, 5, 6)
         outputs = stride_8.new_empty(stride_8.shape), stride_4.new_empty(stride_4.shape)
-        rows = max(1, strip_of(_PIXELS, height * width) // width)
 
-        def order(top: int) -> None:
-            part = slice(top, top + rows)
+        def order(part: slice) -> None:
             torch.add(stride_8[part], self._first_bias, out=outputs[0][part])
             torch.add(stride_4[part], self._second_bias, out=outputs[1][part])
 
-        each(order, range(0, height, rows))
+        each(order, strips(height, _PIXELS, width=width))
         return (
             outputs[0].reshape(height * width, -1),
             outputs[1].reshape(height * width * 4, -1),
@@ -67,17 +66,16 @@ class Upscaling:
             weight: `(C/8,)`: how much of each channel makes the mask.
             logits: `(M, 16)`, filled in: of a pixel's four children, their four each.
         """
-        strip = strip_of(_PIXELS, len(pixels))
 
-        def fill(start: int) -> None:
-            part, children = slice(start, start + strip), slice(4 * start, 4 * (start + strip))
+        def fill(part: slice) -> None:
+            children = slice(4 * part.start, 4 * part.stop)
             middle = product(pixels[part], self._first).add_(side.stride_8[part])
             middle = self._activation(normed(middle.reshape(4 * len(middle), -1), self._norm))
             fine = product(middle, self._second).add_(side.stride_4[children])
             fine = self._activation(fine).reshape(-1, len(weight))
             logits[part] = (fine @ weight).reshape(-1, 16)
 
-        each(fill, range(0, len(pixels), strip))
+        each(fill, strips(len(pixels), _PIXELS))
 
 
 def in_image_order(logits: Tensor, height: int, width: int) -> Tensor:
