@@ -96,11 +96,10 @@ def compare(
             box=None if prompt.box_xyxy is None else np.array(prompt.box_xyxy),
             multimask_output=multimask_output,
         )
-        ours = np.zeros(answer.image_hw, dtype=bool)
-        answer.mask().paste_into(ours)
+        ours = pixels_of(answer)
         best = masks[scores >= scores.max() - tie] > 0
         difference = abs(answer.score - float(scores.max()))
-        agreements.append(Agreement(max(_iou(ours, mask) for mask in best), difference))
+        agreements.append(Agreement(max(iou(ours, mask) for mask in best), difference))
     return agreements
 
 
@@ -121,7 +120,15 @@ def check(
     assert max(one.score_difference for one in agreements) <= score, agreements
 
 
-def _iou(one: np.ndarray, other: np.ndarray) -> float:
+def pixels_of(answer: LowResMask) -> np.ndarray:
+    """Return the mask of an answer at the size of its image."""
+    pixels = np.zeros(answer.image_hw, dtype=bool)
+    answer.mask().paste_into(pixels)
+    return pixels
+
+
+def iou(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the overlap of two masks, 1.0 of two empty ones."""
     union = (one | other).sum()
     return float((one & other).sum() / union) if union else 1.0
 

@@ -13,47 +13,22 @@ from sam2_block.backends.local import backend as backend_module
 from sam2_block.backends.local import model_registry
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.local.model_registry import MODELS
-from sam2_block.prompts import LabeledPoint, Prompt
+from sam2_block.prompts import Prompt
 from sam2_block.settings import Settings
+from tests.local.mixed_requests import answer, check_same, mixed_requests
 
 THREADS = 8
 
 
-@pytest.fixture
-def requests(coins: np.ndarray, astronaut: np.ndarray) -> list[tuple[np.ndarray, list[Prompt]]]:
-    """Mixed images of several sizes, each with its own mixture of prompts."""
-    images = [coins, astronaut, astronaut[::2, ::3], coins[40:200, 10:350]]
-    made = []
-    for index in range(24):
-        image = images[index % len(images)]
-        height, width = image.shape[:2]
-        x, y = (index * 7) % (width - 40), (index * 11) % (height - 40)
-        box = Prompt(box_xyxy=(x, y, x + 40.0, y + 30.0))
-        point = Prompt(points=(LabeledPoint(x + 5, y + 5),))
-        made.append((image, [box, point] if index % 2 else [point, box, box]))
-    return made
-
-
-def answers(backend: LocalBackend, request: tuple[np.ndarray, list[Prompt]]) -> list[Any]:
-    image, prompts = request
-    found = backend.predict(image, prompts, version="demo", multimask_output=True)
-    return [(a.score, a.mask().x, a.mask().y, a.mask().crop) for a in found]
-
-
-def test_eight_threads_give_the_masks_of_one(requests: Any) -> None:
-    settings = Settings(device="cpu")
+def test_eight_threads_give_the_masks_of_one(coins: np.ndarray, astronaut: np.ndarray) -> None:
+    settings, requests = Settings(device="cpu"), mixed_requests(coins, astronaut, 24)
     alone = LocalBackend(settings)
-    expected = [answers(alone, request) for request in requests]
+    expected = [answer(alone, request) for request in requests]
     shared = LocalBackend(settings)
     with ThreadPoolExecutor(THREADS) as pool:
-        found = list(pool.map(lambda request: answers(shared, request), requests * 2))
+        found = list(pool.map(lambda request: answer(shared, request), requests * 2))
     for ours, theirs in zip(found, expected * 2, strict=True):
-        for (score, x, y, crop), (one_score, one_x, one_y, one_crop) in zip(
-            ours, theirs, strict=True
-        ):
-            assert score == pytest.approx(one_score, abs=1e-5)
-            assert (x, y, crop.shape) == (one_x, one_y, one_crop.shape)
-            assert (crop != one_crop).mean() < 1e-3
+        check_same(ours, theirs)
 
 
 @pytest.fixture

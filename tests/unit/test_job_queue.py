@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 
 import pytest
 
-from sam2_block.backends.local.job_queue import JobQueue
+from sam2_block.backends.local.job_queue import Call, JobQueue
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 class Recorder:
@@ -17,16 +26,18 @@ class Recorder:
         self.order: list[str] = []
         self._callers: list[threading.Thread] = []
         self._may_begin = threading.Event()
-        self._run(self.queue.begin(False), lambda _: self._may_begin.wait(60), 1)
+        self.run(self.queue.begin(False), lambda _: self._may_begin.wait(60), 1)
 
     def call(self, name: str, jobs: int, *, is_image: bool = False) -> None:
         call = self.queue.begin(is_image)
-        waiting = len(self.queue._prompts) + len(self.queue._images)
-        self._run(call, lambda _: self.order.append(name), jobs)
-        while len(self.queue._prompts) + len(self.queue._images) < waiting + jobs:
-            pass
+        waiting = self.waiting()
+        self.run(call, lambda _: self.order.append(name), jobs)
+        wait_until(lambda: self.waiting() == waiting + jobs)
 
-    def _run(self, call: object, job: object, jobs: int) -> None:
+    def waiting(self) -> int:
+        return len(self.queue._prompts) + len(self.queue._images)
+
+    def run(self, call: Call, job: Callable[[int], object], jobs: int) -> None:
         thread = threading.Thread(target=self.queue.run, args=(call, job, range(jobs)))
         thread.start()
         self._callers.append(thread)
@@ -41,8 +52,7 @@ class Recorder:
 @pytest.fixture
 def recorder() -> Recorder:
     recorder = Recorder()
-    while recorder.queue._prompts:  # until the core is busy
-        pass
+    wait_until(lambda: not recorder.waiting())  # the core is busy
     return recorder
 
 
@@ -65,15 +75,11 @@ def test_prompts_go_before_images_but_leave_them_a_share(recorder: Recorder) -> 
 
 
 def test_a_call_that_comes_late_has_its_turn_with_those_before(recorder: Recorder) -> None:
-    late = threading.Event()
-
     def begin_late(_: int) -> None:
         recorder.order.append("a")
         if len(recorder.order) == 3:
             recorder.call("b", 2)
 
-    recorder._run(recorder.queue.begin(False), begin_late, 6)
-    while len(recorder.queue._prompts) < 6:
-        pass
-    late.set()
+    recorder.run(recorder.queue.begin(False), begin_late, 6)
+    wait_until(lambda: recorder.waiting() == 6)
     assert recorder.finish() == "aaababaa"
