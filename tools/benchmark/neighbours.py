@@ -1,4 +1,4 @@
-"""Requests beside other work on the same cores, and beside other callers of the same process."""
+"""Requests beside other work on the same cores."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from benchmark.jobs import Answer, Job
 from benchmark.table import Asked, Say
 
-_LOOP = "while True: pass"
-_TORCH = "import torch; x = torch.ones(1500, 1500)\nwhile True: x @ x"
+# Each prints a line when it has begun.
+_LOOP = "print(flush=True)\nwhile True: pass"
+_TORCH = "import torch; x = torch.ones(1500, 1500); print(flush=True)\nwhile True: x @ x"
 NEIGHBOURS: Mapping[str, Sequence[str]] = {
     "nothing": (),
     "two busy loops": (_LOOP, _LOOP),
@@ -80,7 +81,9 @@ def _ask(one: Beside, name: str, system: Asked, job: Job) -> None:
 def _running(programs: Sequence[str]) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for program in programs:
-            process = subprocess.Popen([sys.executable, "-c", program])
-            stack.callback(process.wait)
+            command = [sys.executable, "-c", program]
+            process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
             stack.callback(process.kill)
+            assert process.stdout is not None
+            process.stdout.readline()
         yield
