@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -128,6 +130,19 @@ def test_only_the_part_around_the_mask_is_kept() -> None:
 def test_answer_does_not_hold_the_whole_grid_in_memory() -> None:
     logits = single_cell(17, 40)
     assert not np.shares_memory(LowResMask.from_logits(logits, 0.5, (9, 9)).logits, logits)
+
+
+def test_a_mask_of_the_whole_image_takes_no_floats_of_its_size() -> None:
+    low_res = LowResMask.from_logits(np.ones((256, 256), dtype=np.float32), 0.5, (3000, 4000))
+    tracemalloc.start()
+    try:
+        pixels = low_res.mask().crop.size
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert pixels == 3000 * 4000
+    # The mask, the logits widened to the image's columns, and a strip.
+    assert peak < pixels + 256 * 4000 * 4 + 2 * 1024**2
 
 
 def test_no_positive_logit_is_an_empty_mask() -> None:
