@@ -74,7 +74,7 @@ def _run(arguments: argparse.Namespace) -> bool:
     images = list_images(arguments.image)
     for remark in images.remarks:
         say(remark)
-    say("starting the Workflows engine (about 10 seconds)")
+    say("starting the Workflows engine (5 to 10 seconds)")
     from sam2_block.cli.engine import start_engine
 
     engine = start_engine(workflow.definition)

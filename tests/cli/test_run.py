@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pycocotools import mask as coco_mask
 
 from sam2_block.cli import engine, main
 from sam2_block.cli.detection_tables import detection_tables
+from sam2_block.errors import SettingsError
 from tests.cli.conftest import (
     PREDICTIONS,
     WITH_IMAGE,
@@ -29,6 +31,21 @@ from tests.cli.conftest import (
 
 Write = Callable[..., str]
 Capture = pytest.CaptureFixture[str]
+
+
+def test_garbage_is_collected_again_after_the_engines_import(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> bool:
+        assert not gc.isenabled()
+        raise ValueError("a variable that the engine cannot read")
+
+    monkeypatch.setattr(engine, "_import_inference", fail)
+    with pytest.raises(SettingsError):
+        engine.start_engine(WITH_IMAGE)
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 0
+    gc.unfreeze()
 
 
 def test_table_png_and_json(
