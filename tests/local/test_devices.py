@@ -6,7 +6,6 @@ import os
 import platform
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,8 +23,7 @@ def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def a_cpu_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "_multiplies_bf16", lambda _: False)
+def a_cpu_that_multiplies_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "_can_multiply_bf16", lambda: True)
 
 
@@ -90,61 +88,10 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
         choose_compute(Settings(device="cuda:2"))
 
 
-@pytest.mark.usefixtures("no_accelerator")
-def test_auto_on_a_cpu_is_bf16_where_it_is_multiplied_in_hardware(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(devices, "_multiplies_bf16", lambda _: True)
-    monkeypatch.setattr(devices, "_bf16_is_capped", lambda _: False)
-    assert choose_compute(Settings(device="cpu")).precision == "bf16"
-    assert choose_compute(Settings(device="cpu", precision="fp32")).precision == "fp32"
-
-
-@pytest.mark.parametrize(
-    ("capped", "works", "expected"),
-    [(False, True, "bf16"), (True, True, "fp32"), (False, False, "fp32"), (True, False, "fp32")],
-)
-@pytest.mark.usefixtures("no_accelerator")
-def test_auto_takes_bf16_only_where_one_dnn_may_and_can(
-    capped: bool, works: bool, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(devices, "_multiplies_bf16", lambda _: True)
-    monkeypatch.setattr(devices, "_bf16_is_capped", lambda _: capped)
-    monkeypatch.setattr(devices, "_can_multiply_bf16", lambda: works)
-    assert choose_compute(Settings(device="cpu")).precision == expected
-
-
 def test_bf16_is_refused_where_its_product_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "_can_multiply_bf16", lambda: False)
     with pytest.raises(SettingsError, match=r"SAM2_BLOCK_PRECISION: bf16 .* Use fp32 or auto\."):
         choose_compute(Settings(device="cpu", precision="bf16"))
-
-
-@pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
-@pytest.mark.parametrize(
-    ("cap", "capped"),
-    [
-        ("", False),
-        ("DEFAULT", False),
-        ("ALL", False),
-        ("AVX512_CORE_BF16", False),
-        ("AVX512_CORE_AMX", False),
-        ("AVX10_1_512", False),
-        ("SSE41", True),
-        ("AVX2", True),
-        ("avx2_vnni ", True),
-        ("AVX2_VNNI_2", True),
-        ("AVX512_CORE", True),
-        ("AVX512_CORE_VNNI", True),
-    ],
-)
-def test_which_caps_of_one_dnn_leave_out_bf16(variable: str, cap: str, capped: bool) -> None:
-    assert devices._bf16_is_capped({variable: cap}) is capped
-
-
-def test_of_two_caps_the_newer_name_counts() -> None:
-    both = {"ONEDNN_MAX_CPU_ISA": "ALL", "DNNL_MAX_CPU_ISA": "AVX2"}
-    assert not devices._bf16_is_capped(both)
 
 
 # One process each: oneDNN reads its variables once.
@@ -181,25 +128,6 @@ def test_a_capped_one_dnn_gives_masks_or_one_error(cap: str) -> None:
     assert done.returncode == 0, done.stderr
     last = done.stdout.splitlines()[-1]
     assert last == "works" or last.startswith("SAM2_BLOCK_PRECISION: bf16 products are not")
-
-
-def test_which_cpus_multiply_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-
-    def cpu(**answers: bool) -> SimpleNamespace:
-        return SimpleNamespace(
-            **{name: lambda answer=answer: answer for name, answer in answers.items()}
-        )
-
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    asked = devices._multiplies_bf16
-    assert asked(cpu(_is_avx512_bf16_supported=True, _is_amx_tile_supported=False))
-    assert asked(cpu(_is_avx512_bf16_supported=False, _is_amx_tile_supported=True))
-    assert not asked(cpu(_is_avx512_bf16_supported=False, _is_amx_tile_supported=False))
-    assert not asked(cpu())  # early releases of PyTorch, other processors
-    assert isinstance(asked(torch.cpu), bool)
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert not asked(cpu(_is_avx512_bf16_supported=True))
 
 
 def test_an_applications_autocast_does_not_reach_the_model() -> None:

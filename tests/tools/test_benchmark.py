@@ -17,6 +17,7 @@ from benchmark import cli, cuda, neighbours, quick, report, servers  # noqa: E40
 from benchmark.figures import Ratio, Spread, Tail, collapsed  # noqa: E402
 from benchmark.jobs import (  # noqa: E402
     BUILT_IN,
+    DEFAULT,
     META_BF16,
     META_FP32,
     OURS_BF16,
@@ -104,15 +105,15 @@ def test_a_new_image_is_new_in_every_turn_and_an_encoded_one_stays() -> None:
 def test_memory_is_counted_in_the_only_turn_of_a_long_row() -> None:
     ours = Recorded(1)
     row = Row("r", "r", Job(8, 8, 3, images=64), most_turns=1)
-    measured = measure(row, {OURS_BF16: ours}, 5, 7, lambda text: None)
+    measured = measure(row, {DEFAULT: ours}, 5, 7, lambda text: None)
     assert [(job.images, job.counted) for job in ours.jobs] == [(1, True), (64, True)]
-    assert measured.cells[OURS_BF16].added_bytes == [100]
+    assert measured.cells[DEFAULT].added_bytes == [100]
 
 
 def test_the_same_image_again_comes_after_a_new_one() -> None:
     ours = Recorded(2)
     row = Row("r", "r", Job(8, 8, 1), reach=20, again=True)
-    measured = measure(row, {OURS_BF16: ours}, 2, 7, lambda text: None)
+    measured = measure(row, {DEFAULT: ours}, 2, 7, lambda text: None)
     for first, second in zip(ours.jobs[::2], ours.jobs[1::2], strict=True):
         assert first.seed == second.seed
         assert first.turn != second.turn
@@ -121,11 +122,11 @@ def test_the_same_image_again_comes_after_a_new_one() -> None:
 
 
 def test_a_system_that_fails_is_asked_no_more_and_the_table_says_why() -> None:
-    systems = {BUILT_IN: Recorded(9, fails_at=2), OURS_BF16: Recorded(1)}
+    systems = {BUILT_IN: Recorded(9, fails_at=2), DEFAULT: Recorded(1)}
     measured = measure(ROWS[0], systems, 5, 7, lambda text: None)
     assert len(systems[BUILT_IN].jobs) == 3
-    assert len(systems[OURS_BF16].jobs) == 7
-    assert measured.ratio(BUILT_IN, OURS_BF16) is None
+    assert len(systems[DEFAULT].jobs) == 7
+    assert measured.ratio(BUILT_IN, DEFAULT) is None
     text = report.rows({ROWS[0].name: measured.record()})
     assert "failed: needs more than 12.0 GiB" in text
     assert "not comparable" in text
@@ -135,7 +136,7 @@ def test_the_table_judges_time_and_memory() -> None:
     row = Row("r", "some work", Job(8, 8, 1), reach=3, memory_share=1 / 8)
     cells = {
         BUILT_IN: Cell([4.0], [700 * 2**20]),
-        OURS_BF16: Cell([1.0], [100 * 2**20]),
+        DEFAULT: Cell([1.0], [100 * 2**20]),
     }
     text = report.ratios([Measured(row, cells)])
     assert "**4.0x**" in text
@@ -156,7 +157,7 @@ def test_the_first_ratios_compare_one_precision() -> None:
 
 
 def test_a_record_gives_back_what_was_measured() -> None:
-    measured = Measured(ROWS[0], {OURS_BF16: Cell([1.0, 2.0], [3.0], failure=None, area=4)})
+    measured = Measured(ROWS[0], {DEFAULT: Cell([1.0, 2.0], [3.0], failure=None, area=4)})
     again = Measured.of_record(ROWS[0].name, json.loads(json.dumps(measured.record())))
     assert again == measured
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import callers, cuda, machine, neighbours, quick, report, scaling, servers
-from benchmark.jobs import BUILT_IN, OURS_BF16, SYSTEMS, Facts, Roofline
+from benchmark.jobs import BUILT_IN, DEFAULT, SYSTEMS, Facts, Roofline
 from benchmark.memory import GIB, available
 from benchmark.places import MODEL_FILE, REPOSITORY, Places
 from benchmark.processes import WorkerProcess
@@ -76,8 +76,8 @@ def _measure(args: argparse.Namespace, max_bytes: int) -> Iterator[tuple[str, An
         rows = named(args.rows)
         if rows:
             yield "rows", _rows(rows, workers, args.repeats), threads
-        if "roofline" in args.rows and OURS_BF16 in workers:
-            limit = workers[OURS_BF16].ask(Roofline(), 300)
+        if "roofline" in args.rows and DEFAULT in workers:
+            limit = workers[DEFAULT].ask(Roofline(), 300)
             if not isinstance(limit, Facts):
                 raise SystemExit(f"roofline: {getattr(limit, 'why', 'no result')}")
             yield "roofline", limit.values, threads
@@ -90,7 +90,7 @@ def _measure(args: argparse.Namespace, max_bytes: int) -> Iterator[tuple[str, An
             beside = neighbours.measure(workers, args.repeats * 5, 400, _say)
             yield "neighbours", [vars(one) for one in beside], threads
         if "growth" in args.rows:
-            shown = {n: workers[n] for n in (BUILT_IN, OURS_BF16) if n in workers}
+            shown = {n: workers[n] for n in (BUILT_IN, DEFAULT) if n in workers}
             curves = scaling.measure(shown, turns, 200, _say)
             scaling.plot(curves, _RECORD.with_name(_PLOT), _subtitle(machine.describe()))
             points = {name: dict(vars(curve)) for name, curve in curves.items()}

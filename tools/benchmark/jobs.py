@@ -13,6 +13,9 @@ SYSTEMS = (BUILT_IN, META_FP32, OURS_FP32, META_BF16, OURS_BF16)
 The built-in block computes in fp32 on a CPU and has no other choice.
 """
 
+DEFAULT = OURS_FP32
+"""What this block computes in on a CPU unless `SAM2_BLOCK_PRECISION` says otherwise."""
+
 LABELS = {
     BUILT_IN: "built-in block, fp32",
     META_FP32: "Meta's predictor, fp32",

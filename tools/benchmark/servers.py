@@ -8,13 +8,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from benchmark.figures import Spread
-from benchmark.jobs import META_BF16, OURS_BF16, Answer, Job
+from benchmark.jobs import META_BF16, META_FP32, OURS_BF16, OURS_FP32, Answer, Job
 from benchmark.processes import WorkerProcess
 from benchmark.table import Asked, Say
 
 COUNTS = (1, 2, 4)
 _WORK = Job(1800, 1200, 1, requests=3, counted=False)
 _TIMEOUT_S = 300
+
+# What is measured in turns: more systems at once would need more memory than a small machine has.
+_PAIRS = ((META_FP32, OURS_FP32), (META_BF16, OURS_BF16))
 
 Start = Callable[[str], WorkerProcess]
 
@@ -40,7 +43,7 @@ class Fleet:
 
 
 def measure(start: Start, turns: int, seed: int, say: Say) -> list[Fleet]:
-    """Measure new images in one process and in several at once, all kinds of fleets in turn.
+    """Measure new images in one process and in several at once, a pair of fleets in turn.
 
     Args:
         start: Makes a process of a system.
@@ -48,18 +51,23 @@ def measure(start: Start, turns: int, seed: int, say: Say) -> list[Fleet]:
         seed: Of the images.
         say: Reports progress.
     """
-    with ExitStack() as stack:
-        fleets = []
-        for system in (META_BF16, OURS_BF16):
-            workers: list[Asked] = []
-            for _ in range(max(COUNTS)):
-                worker = start(system)
-                worker.start()  # in this thread: a worker ends with the thread that started it
-                stack.callback(worker.end)
-                workers.append(worker)
-            fleets.append(Fleet(system, workers))
-        run(fleets, turns, seed, say)
-    return fleets
+    measured = []
+    for systems in _PAIRS:
+        with ExitStack() as stack:
+            fleets = [Fleet(system, _started(start, system, stack)) for system in systems]
+            run(fleets, turns, seed, say)
+            measured += fleets
+    return measured
+
+
+def _started(start: Start, system: str, stack: ExitStack) -> list[Asked]:
+    workers: list[Asked] = []
+    for _ in range(max(COUNTS)):
+        worker = start(system)
+        worker.start()  # in this thread: a worker ends with the thread that started it
+        stack.callback(worker.end)
+        workers.append(worker)
+    return workers
 
 
 def run(fleets: list[Fleet], turns: int, seed: int, say: Say) -> None:
