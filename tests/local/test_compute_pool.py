@@ -60,17 +60,21 @@ def threads_of_a_call(pool: ComputePool, device: torch.device = CPU) -> tuple[in
     return in_a_thread(lambda: (threading.get_ident(), pool.run(device, threading.get_ident)))
 
 
-def test_callers_that_end_share_a_thread_that_lasts(pool: ComputePool) -> None:
-    first, second = threads_of_a_call(pool), threads_of_a_call(pool)
-    assert first[1] == second[1]
-    assert first[0] != first[1]
-    assert second[0] != second[1]
+# A thread is free for the next call a moment after its result is there: with bad luck that call
+# starts a second thread, and a third.
+FEW = 3
+
+
+def test_callers_that_end_share_threads_that_last(pool: ComputePool) -> None:
+    calls = [threads_of_a_call(pool) for _ in range(20)]
+    assert all(caller != thread for caller, thread in calls)
+    assert len({thread for _, thread in calls}) <= FEW
 
 
 def test_the_main_thread_does_not_compute(pool: ComputePool) -> None:
-    there = pool.run(CPU, threading.get_ident)
-    assert there != threading.get_ident()
-    assert pool.run(CPU, threading.get_ident) == there
+    threads = {pool.run(CPU, threading.get_ident) for _ in range(20)}
+    assert threading.get_ident() not in threads
+    assert len(threads) <= FEW
 
 
 def test_other_devices_are_used_from_where_the_caller_is(pool: ComputePool) -> None:
@@ -105,8 +109,9 @@ def busy(pool: ComputePool) -> Iterator[None]:
 
 @pytest.mark.usefixtures("busy")
 def test_a_call_waits_for_no_other_and_not_for_a_thread_to_begin(pool: ComputePool) -> None:
-    first, second = threads_of_a_call(pool), threads_of_a_call(pool)
-    assert first[0] != first[1] == second[1]  # none ends during a fork
+    calls = [threads_of_a_call(pool) for _ in range(20)]
+    assert all(caller != thread for caller, thread in calls)
+    assert len({thread for _, thread in calls}) <= FEW  # none ends during a fork
 
 
 @pytest.mark.usefixtures("busy")
@@ -116,13 +121,18 @@ def test_an_error_beside_another_call_reaches_the_caller(pool: ComputePool) -> N
 
 
 def test_an_error_reaches_the_caller_and_the_thread_goes_on(pool: ComputePool) -> None:
-    before = in_a_thread(lambda: pool.run(CPU, threading.get_ident))
-    with pytest.raises(ZeroDivisionError):
-        in_a_thread(lambda: pool.run(CPU, lambda: 1 // 0))
-    assert in_a_thread(lambda: pool.run(CPU, threading.get_ident)) == before
+    threads = set()
+    for _ in range(20):
+        with pytest.raises(ZeroDivisionError):
+            in_a_thread(lambda: pool.run(CPU, lambda: 1 // 0))
+        threads.add(in_a_thread(lambda: pool.run(CPU, threading.get_ident)))
+    assert len(threads) <= FEW
 
 
-def test_so_many_images_are_encoded_at_once_and_the_first_come_first(pool: ComputePool) -> None:
+@pytest.mark.parametrize("device", [CPU, torch.device("cuda", 0)], ids=str)
+def test_so_many_images_are_encoded_at_once_and_the_first_come_first(
+    device: torch.device, pool: ComputePool
+) -> None:
     running, most, order = 0, 0, []
     lock, may_end = threading.Lock(), threading.Event()
 
@@ -140,18 +150,21 @@ def test_so_many_images_are_encoded_at_once_and_the_first_come_first(pool: Compu
     for number in range(6):
         begun = len(order)
         callers.append(
-            threading.Thread(target=lambda n=number: pool.run(CPU, lambda: encode(n), max_images=2))
+            threading.Thread(
+                target=lambda n=number: pool.run(device, lambda: encode(n), max_images=2)
+            )
         )
         callers[-1].start()
         while number < 2 and len(order) == begun:
             time.sleep(0.01)
         time.sleep(0.05)  # they line up in this order
-    assert pool.run(CPU, lambda: "a call that is no image") == "a call that is no image"
+    assert pool.run(device, lambda: "a call that is no image") == "a call that is no image"
     may_end.set()
     for caller in callers:
         caller.join()
     assert most == 2
-    assert order == list(range(6))
+    # Which of the two that run at once is first is up to the machine.
+    assert [[n for n in order if n % 2 == first] for first in (0, 1)] == [[0, 2, 4], [1, 3, 5]]
 
 
 PREAMBLE = """

@@ -17,9 +17,11 @@ team: there one thread runs the jobs of all calls, on all cores.
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar, cast
 
@@ -77,6 +79,7 @@ class ComputePool:
         self._lock = threading.RLock()
         self._calls: dict[int, ThreadPoolExecutor] = {}
         self._queues: dict[int, JobQueue] = {}
+        self._lanes: dict[int, Iterator[threading.Lock]] = {}
         _here.call = None  # of the thread that forked
 
     def run(
@@ -90,7 +93,8 @@ class ComputePool:
         """Return what a call returns, or raise what it raises.
 
         Args:
-            device: Where it computes; only on a CPU does the thread matter.
+            device: Where it computes. On other devices than a CPU the call runs in the caller's
+                thread, and so on the caller's CUDA stream.
             call: Runs without the caller's thread-local state, such as autocast.
             max_cores: How many cores it may use; 0 for as many as the process may.
             max_images: 0, or for a call that encodes an image, how many such calls run at once;
@@ -99,8 +103,11 @@ class ComputePool:
         Raises:
             ForkError: This process was forked in the middle of such a call.
         """
-        if device.type != "cpu" or _here.call is not None:
+        if _here.call is not None:
             return call()
+        if device.type != "cpu":
+            with self._lane(max_images):
+                return call()
         count = max_cores or usable_cores()
         work = _Work(lambda: self._run_here(call, count, bool(max_images)))
         try:
@@ -122,6 +129,20 @@ class ComputePool:
             except BaseException:  # interrupted as well: its thread may never begin
                 del self._calls[max_images]
                 raise
+
+    def _lane(self, max_images: int) -> AbstractContextManager[object]:
+        """Return what bounds the images encoded at once on other devices than a CPU.
+
+        Images line up in as many lanes in turn. A semaphore would not do: it is Python code, in
+        which `KeyboardInterrupt` may come before the permit is returned.
+        """
+        if not max_images:
+            return nullcontext()
+        with self._lock:
+            if max_images not in self._lanes:
+                lanes = [threading.Lock() for _ in range(max_images)]
+                self._lanes[max_images] = itertools.cycle(lanes)
+            return next(self._lanes[max_images])
 
     def _run_here(self, call: Callable[[], Result], count: int, is_image: bool) -> Result:
         with process_state.FORK_GATE.held():
