@@ -80,9 +80,9 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     tried: list[int] = []
     decode = MetaNetwork.decode
 
-    def watched(network: Any, embedding: Any, tokens: Any, multimask_output: bool) -> Any:
-        tried.append(len(tokens[0]))
-        return decode(network, embedding, tokens, multimask_output)
+    def watched(network: Any, embedding: Any, prompts: Any) -> Any:
+        tried.append(len(prompts))
+        return decode(network, embedding, prompts)
 
     monkeypatch.setattr(MetaNetwork, "decode", watched)
     return tried

@@ -36,11 +36,11 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Exception], list[in
     def limit(max_prompts: int, error: Exception) -> list[int]:
         decode, attempts = LeanNetwork.decode, []
 
-        def limited(network: Any, embedding: Any, tokens: Any, multimask_output: bool) -> Any:
-            attempts.append(len(tokens[0]))
-            if len(tokens[0]) > max_prompts:
+        def limited(network: Any, embedding: Any, prompts: Any) -> Any:
+            attempts.append(len(prompts))
+            if len(prompts) > max_prompts:
                 raise error
-            return decode(network, embedding, tokens, multimask_output)
+            return decode(network, embedding, prompts)
 
         monkeypatch.setattr(LeanNetwork, "decode", limited)
         monkeypatch.setattr(LeanNetwork, "batch_size", lambda *_: 100)
@@ -132,13 +132,13 @@ def test_a_batch_that_failed_is_freed_before_its_halves_are_decoded(
 ) -> None:
     decode, held = LeanNetwork.decode, []
 
-    def limited(network: Any, embedding: Any, tokens: Any, multimask_output: bool) -> Any:
+    def limited(network: Any, embedding: Any, prompts: Any) -> Any:
         assert [reference() for reference in held] == [None] * len(held)
         activations = torch.zeros(8)
         held.append(weakref.ref(activations))
-        if len(tokens[0]) > 3:
+        if len(prompts) > 3:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
-        return decode(network, embedding, tokens, multimask_output)
+        return decode(network, embedding, prompts)
 
     monkeypatch.setattr(LeanNetwork, "decode", limited)
     assert len(predict(coins)) == len(BOXES)

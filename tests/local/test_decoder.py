@@ -14,7 +14,7 @@ from sam2_block.backends.local import model_registry as registry_module
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.local.lean.image_side import ImageSide
 from sam2_block.backends.local.lean.network import LeanNetwork
-from sam2_block.backends.local.meta_network import MetaEmbedding
+from sam2_block.backends.local.meta_network import MetaCandidates, MetaEmbedding
 from sam2_block.backends.local.model_registry import MODELS
 from sam2_block.errors import ModelError
 from sam2_block.prompts import Prompt
@@ -46,9 +46,9 @@ def test_batches_are_few_and_of_like_size(
 ) -> None:
     decode, found = LeanNetwork.decode, []
 
-    def watched(network: Any, embedding: Any, tokens: Any, multimask_output: bool) -> Any:
-        found.append(len(tokens[0]))
-        return decode(network, embedding, tokens, multimask_output)
+    def watched(network: Any, embedding: Any, prompts: Any) -> Any:
+        found.append(len(prompts))
+        return decode(network, embedding, prompts)
 
     monkeypatch.setattr(LeanNetwork, "decode", watched)
     monkeypatch.setattr(LeanNetwork, "batch_size", lambda *_: most)
@@ -71,12 +71,12 @@ def test_outputs_that_are_not_finite_are_an_error_and_no_missing_row(
     coins: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    logits, scores = np.zeros((1, 8, 8), np.float32), np.ones(1, np.float32)
+    masks, scores = torch.zeros(1, 4, 8, 8), torch.ones(1, 4)
     if output == "score":
-        scores[0] = value
+        scores[:] = value
     else:
-        logits[0, 7, 7] = value
-    monkeypatch.setattr(LeanNetwork, "decode", lambda *_: (logits, scores))
+        masks[..., 7, 7] = value
+    monkeypatch.setattr(LeanNetwork, "decode", lambda *_: MetaCandidates(scores, masks))
     backend = LocalBackend(Settings(device="cpu", precision=precision))
     with pytest.raises(ModelError, match=f"{output} that is not a finite.* {precision} .*{remedy}"):
         backend.predict(coins, BOX, version="demo", multimask_output=True)
@@ -128,9 +128,9 @@ def test_an_embedding_that_is_not_finite_is_an_error_and_not_kept(
     encode = LeanNetwork.encode
 
     def damaged(network: Any, pixels: Any) -> Any:
-        side = encode(network, pixels)
-        side.pixels[3, 5] = torch.nan
-        return side
+        features = encode(network, pixels)
+        features.stride_16[0, 3, 5] = torch.nan
+        return features
 
     backend = LocalBackend(Settings(device="cpu"))
     with monkeypatch.context() as patched:

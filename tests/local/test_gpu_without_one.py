@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from sam2_block.backends.local import decoder
 from sam2_block.backends.local.devices import Compute
 from sam2_block.backends.local.encoder import preprocess
+from sam2_block.backends.local.candidates import Choice, select
 from sam2_block.backends.local.meta_network import MetaNetwork
 from sam2_block.backends.local.model import build_model, meta_config
 from sam2_block.backends.local.network import make_network
@@ -76,26 +77,28 @@ def network_on_gpu(model: Any, precision: str) -> MetaNetwork:
     return network
 
 
-@pytest.mark.parametrize("multimask_output", [True, False])
+@pytest.mark.parametrize(("choice", "count"), [("best", 1), ("all", 3)])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.usefixtures("fake_gpu")
 def test_all_is_computed_on_the_gpu_and_small_masks_come_back(
-    precision: str, multimask_output: bool, model: Any
+    precision: str, choice: Choice, count: int, model: Any
 ) -> None:
     network = network_on_gpu(model, precision)
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     with Crossings() as crossings:
-        embedding = network.encode(preprocess(image, network.image_size, GPU))
-        tokens = decoder._tokens(BOXES, (HEIGHT, WIDTH), network.image_size, GPU)
-        logits, scores = network.decode(embedding, tokens, multimask_output)
-    assert {t.device for t in (embedding.image, *embedding.high_res, *tokens)} == {GPU}
+        embedding = network.condition(network.encode(preprocess(image, network.image_size, GPU)))
+        prompts = decoder._prompt_batch(BOXES, (HEIGHT, WIDTH), network.image_size, GPU)
+        taken = select(network.decode(embedding, prompts), choice, network.stability)
+        logits, scores = taken.logits.cpu(), taken.scores.cpu()
+    tensors = (embedding.image, *embedding.high_res, prompts.coordinates, prompts.labels)
+    assert {tensor.device for tensor in tensors} == {GPU}
     # The finer features are left as autocast computes them: that the precision is at work.
     assert embedding.high_res[0].dtype is network._compute.dtype
-    assert (logits.shape, logits.dtype) == ((len(BOXES), 256, 256), torch.float32)
-    assert (scores.shape, scores.dtype) == ((len(BOXES),), torch.float32)
+    assert (logits.shape, logits.dtype) == ((len(BOXES), count, 256, 256), torch.float32)
+    assert (scores.shape, scores.dtype) == ((len(BOXES), count), torch.float32)
 
     down = crossings.between("cuda", "cpu")
-    assert [one.nbytes for one in down] == [len(BOXES) * MASK_BYTES, len(BOXES) * 4]
+    assert [one.nbytes for one in down] == [count * len(BOXES) * MASK_BYTES, count * len(BOXES) * 4]
 
 
 @pytest.mark.parametrize("shape", [(HEIGHT, WIDTH, 3), (HEIGHT, WIDTH)])

@@ -215,7 +215,7 @@ def test_bytes_of_a_model_count_shared_memory_once() -> None:
 def test_bytes_of_the_demo() -> None:
     network = model_registry.MODELS.get("demo", Settings(device="cpu", precision="fp32")).network
     patches = sum(parameter.nbytes for parameter in network._trunk._patches.parameters())
-    assert patches + network._prompt_tokens._kinds.nbytes < tensor_bytes(network) < 100 * 2**20
+    assert patches + network._prompt_encoder._kinds.nbytes < tensor_bytes(network) < 100 * 2**20
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda", "cuda:0"])

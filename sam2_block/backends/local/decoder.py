@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sam2_block.backends.local.candidates import Choice, select
 from sam2_block.backends.local.compute_pool import cores, each
 from sam2_block.backends.local.devices import Compute
-from sam2_block.backends.local.network import Embedding, Network
+from sam2_block.backends.local.network import Embedding, Network, PromptBatch
 from sam2_block.backends.local.upsample import LowResMask
 from sam2_block.errors import ModelError
 from sam2_block.out_of_memory import may_lack_device_memory
@@ -41,16 +42,20 @@ def decode(
         embedding: The encoded image.
         prompts: At least one prompt.
         image_hw: Height and width of the image.
-        multimask_output: Propose three masks a prompt, or one.
+        multimask_output: Take the best of three candidates of a prompt, or its single mask.
 
     Returns:
         One answer a prompt, in the order of the prompts.
     """
+    choice: Choice = "best" if multimask_output else "stable"
     answers: list[LowResMask | None] = [None] * len(prompts)
 
     def decode_batch(batch: list[int]) -> None:
-        tokens = _tokens([prompts[i] for i in batch], image_hw, network.image_size, compute.device)
-        logits, scores = _decode_batch(network, embedding, tokens, multimask_output)
+        batched = _prompt_batch(
+            [prompts[i] for i in batch], image_hw, network.image_size, compute.device
+        )
+        with compute.full_precision():
+            logits, scores = _decode_batch(network, embedding, batched, choice)
         _check_finite("score", scores, compute)
         _check_finite("mask", logits, compute)
         for index, prompt_logits, score in zip(batch, logits, scores, strict=True):
@@ -68,30 +73,31 @@ def decode(
 
 
 def _decode_batch(
-    network: Network,
-    embedding: Embedding,
-    tokens: tuple[torch.Tensor, torch.Tensor],
-    multimask_output: bool,
+    network: Network, embedding: Embedding, prompts: PromptBatch, choice: Choice
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Decode a batch; if a GPU has too little memory for it, in halves, and halves of those.
 
     Other work on the same GPU may leave less memory than the batch was made for.
 
+    Returns:
+        Logits `(B, s, s)` and score `(B,)` of the candidate of each prompt that was taken.
+
     Raises:
         Exception: PyTorch's own, where not even one prompt can be decoded.
     """
-    prompts = len(tokens[0])
     try:
-        return network.decode(embedding, tokens, multimask_output)
+        taken = select(network.decode(embedding, prompts), choice, network.stability)
+        return taken.logits[:, 0].cpu().numpy(), taken.scores[:, 0].cpu().numpy()
     except Exception as error:
-        if prompts == 1 or not may_lack_device_memory(error):
+        if len(prompts) == 1 or not may_lack_device_memory(error):
             raise
     # Outside of the handler: the error's traceback keeps the tensors of the failed batch alive.
     # What PyTorch has freed it keeps, and cuBLAS cannot take it (pytorch/pytorch#128601).
     torch.cuda.empty_cache()
+    half = len(prompts) // 2
     parts = [
-        _decode_batch(network, embedding, (tokens[0][part], tokens[1][part]), multimask_output)
-        for part in (slice(None, prompts // 2), slice(prompts // 2, None))
+        _decode_batch(network, embedding, prompts[rows], choice)
+        for rows in (slice(None, half), slice(half, None))
     ]
     logits, scores = zip(*parts, strict=True)
     return np.concatenate(logits), np.concatenate(scores)
@@ -136,10 +142,10 @@ def _batches(
             yield indices[start:stop], is_alone
 
 
-def _tokens(
+def _prompt_batch(
     prompts: Sequence[Prompt], image_hw: tuple[int, int], side: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return coordinates `(B, T, 2)` (x, y) on the encoder's square, and labels `(B, T)`.
+) -> PromptBatch:
+    """Return prompts of equally many points and corners on the encoder's square.
 
     A box is two points with labels of their own, and comes before the points.
     """
@@ -158,4 +164,4 @@ def _tokens(
         labels.append(of_prompt)
     scale = torch.tensor([width, height], dtype=torch.float32, device=device)
     points = torch.tensor(coordinates, dtype=torch.float32, device=device) / scale * side
-    return points, torch.tensor(labels, dtype=torch.int32, device=device)
+    return PromptBatch(points, torch.tensor(labels, dtype=torch.int32, device=device))

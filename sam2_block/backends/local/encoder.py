@@ -30,7 +30,8 @@ def encode(network: Network, compute: Compute, image: Image) -> Embedding:
         ModelError: The embedding cannot be used, and must not be kept.
     """
     with torch.inference_mode():
-        embedding: Embedding = network.encode(preprocess(image, network.image_size, compute.device))
+        features = network.encode(preprocess(image, network.image_size, compute.device))
+        embedding: Embedding = network.condition(features)
         if not embedding.is_finite():
             remedy = "" if compute.precision == "fp32" else " Set SAM2_BLOCK_PRECISION=fp32."
             raise ModelError(

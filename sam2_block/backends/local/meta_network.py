@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from sam2_block.backends.local.candidates import Stability
 from sam2_block.backends.local.devices import Compute
-from sam2_block.backends.local.prompt_tokens import PromptTokens
+from sam2_block.backends.local.memory_conditioning import MemoryConditioning
+from sam2_block.backends.local.network import Memory, PromptBatch
+from sam2_block.backends.local.prompt_encoder import PromptEncoder
 
 # Bytes that the prompts decoded together may take.
 _BATCH_BYTES = 2 * 1024**3
@@ -27,7 +28,7 @@ _TOKEN_BYTES = 8 * 4 * 3
 
 @dataclass(frozen=True)
 class MetaEmbedding:
-    """What the image encoder says of one image.
+    """One encoded image; its raw features before `MetaNetwork.condition`.
 
     Attributes:
         image: `(1, C, h, w)`, stride 16: what the mask decoder attends to.
@@ -56,13 +57,15 @@ class MetaNetwork:
     """
 
     def __init__(self, model: Any, compute: Compute) -> None:
+        self._condition = MemoryConditioning(model)
         model.image_encoder.neck.position_encoding = _NoPositions()
         self._model = model
         self._compute = compute
         self.image_size = int(model.image_size)
         side = int(model.sam_image_embedding_size)
         self._pixels, self._channels = side * side, int(model.hidden_dim)
-        self._prompt_tokens = PromptTokens(model.sam_prompt_encoder)
+        self.stability = Stability.of(model.sam_mask_decoder)
+        self._prompt_encoder = PromptEncoder(model.sam_prompt_encoder)
         with torch.inference_mode():
             self._positions = model.sam_prompt_encoder.get_dense_pe()
         # No mask is given: one vector for every pixel.
@@ -75,11 +78,13 @@ class MetaNetwork:
         """Encode an image; see `Network.encode`."""
         model = self._model
         with self._compute.autocast():
-            features = model.forward_image(pixels)["backbone_fpn"][-model.num_feature_levels :]
-            top = features[-1]
-            if model.directly_add_no_mem_embed:
-                top = top + model.no_mem_embed.reshape(1, -1, 1, 1)
-        return MetaEmbedding(top, (features[0], features[1]))
+            fine, middle, top = model.forward_image(pixels)["backbone_fpn"][-3:]
+        return MetaEmbedding(top, (fine, middle))
+
+    def condition(self, features: MetaEmbedding, memory: Memory | None = None) -> MetaEmbedding:
+        """Make an embedding of features; see `Network.condition`."""
+        with self._compute.autocast():
+            return MetaEmbedding(self._condition(features.image, memory), features.high_res)
 
     def batch_size(self, tokens: int) -> int:
         """Return how many prompts are decoded together; see `Network.batch_size`."""
@@ -87,28 +92,44 @@ class MetaNetwork:
         prompt = embedding * _PROMPT_OVER_EMBEDDING + self._pixels * tokens * _TOKEN_BYTES
         return max(1, _BATCH_BYTES // prompt)
 
-    def decode(
-        self, embedding: MetaEmbedding, tokens: tuple[Tensor, Tensor], multimask_output: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Answer prompts; see `Network.decode`."""
+    def decode(self, embedding: MetaEmbedding, prompts: PromptBatch) -> MetaCandidates:
+        """Propose masks; see `Network.decode`."""
         side = int(self._model.sam_image_embedding_size)
         with self._compute.full_precision():
             # Half precision would move a prompt by up to a pixel of the encoder's square.
-            sparse = self._prompt_tokens(tokens)
+            sparse = self._prompt_encoder.sparse(prompts)
+            dense = self._no_mask.expand(len(sparse), -1, side, side)
+            if prompts.mask_logits is not None:
+                dense = self._prompt_encoder.dense(prompts.mask_logits)
         with self._compute.autocast():
-            masks, scores, _, _ = self._model.sam_mask_decoder(
+            masks, scores, _, _ = self._model.sam_mask_decoder.predict_masks(
                 image_embeddings=embedding.image,
                 image_pe=self._positions,
                 sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=self._no_mask.expand(len(sparse), -1, side, side),
-                multimask_output=multimask_output,
+                dense_prompt_embeddings=dense,
                 repeat_image=True,
                 high_res_features=list(embedding.high_res),
             )
-        best = scores.argmax(dim=1)
-        rows = torch.arange(len(best), device=best.device)
-        logits, quality = masks[rows, best].float(), scores[rows, best].float()
-        return logits.cpu().numpy(), quality.cpu().numpy()
+        return MetaCandidates(scores.float(), masks)
+
+
+@dataclass(frozen=True)
+class MetaCandidates:
+    """Candidates that are all there; see `Candidates`.
+
+    Attributes:
+        scores: `(B, 4)` float32.
+        masks: `(B, 4, s, s)`.
+    """
+
+    scores: Tensor
+    masks: Tensor
+
+    def logits(self, chosen: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return the logits of some candidates; see `Candidates.logits`."""
+        if rows is None:
+            rows = torch.arange(len(chosen), device=chosen.device)
+        return self.masks[rows[:, None], chosen].float()
 
 
 class _NoPositions(torch.nn.Module):

@@ -17,7 +17,9 @@ from sam2_block.backends.local.lean.linear import Linear, in_strips
 
 
 class Features(NamedTuple):
-    """What the mask decoder sees of an image, rows of channels, in single precision.
+    """The raw feature pyramid of an image, rows of channels, in single precision.
+
+    What the mask decoder makes of the finer two (`conv_s0`, `conv_s1`) is done.
 
     Attributes:
         stride_16: `(h, w, C)`.
@@ -48,9 +50,6 @@ class Neck:
             for level, layer in enumerate(self._narrow):
                 self._laterals[level] = _composed(self._laterals[level], layer)
             self._narrow = []
-        self._no_memory = (
-            model.no_mem_embed.reshape(-1) if model.directly_add_no_mem_embed else None
-        )
 
     def __call__(self, stages: list[Tensor]) -> Features:
         """Combine `(h, w, C)` of every stage, the finest first."""
@@ -61,8 +60,6 @@ class Neck:
         finest = len(self._narrow)
         levels[:finest] = in_strips(self._narrow, levels[:finest])
         stride_4, stride_8, stride_16 = levels[:3]
-        if self._no_memory is not None:
-            stride_16 += self._no_memory
         return Features(stride_16, stride_8, stride_4)
 
     def _enlarged(self, x: Tensor) -> Tensor:

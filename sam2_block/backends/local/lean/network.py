@@ -1,19 +1,20 @@
-"""SAM 2's two passes on a CPU."""
+"""SAM 2's passes on a CPU."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
+from sam2_block.backends.local.candidates import Stability
 from sam2_block.backends.local.devices import Compute
-from sam2_block.backends.local.lean.decoder import Decoder
+from sam2_block.backends.local.lean.decoder import Decoder, LazyCandidates
 from sam2_block.backends.local.lean.image_side import ImageSide
-from sam2_block.backends.local.lean.neck import Neck
+from sam2_block.backends.local.lean.neck import Features, Neck
 from sam2_block.backends.local.lean.trunk import Trunk
-from sam2_block.backends.local.prompt_tokens import PromptTokens
+from sam2_block.backends.local.memory_conditioning import MemoryConditioning
+from sam2_block.backends.local.network import Memory, PromptBatch
+from sam2_block.backends.local.prompt_encoder import PromptEncoder
 
 
 class LeanNetwork:
@@ -30,25 +31,32 @@ class LeanNetwork:
     def __init__(self, model: Any, compute: Compute) -> None:
         self._compute = compute
         self.image_size = int(model.image_size)
-        self._prompt_tokens = PromptTokens(model.sam_prompt_encoder)
+        self.stability = Stability.of(model.sam_mask_decoder)
+        self._prompt_encoder = PromptEncoder(model.sam_prompt_encoder)
         self._trunk = Trunk(model.image_encoder.trunk, self.image_size, compute.dtype)
         self._neck = Neck(model)
+        self._condition = MemoryConditioning(model)
         self._decoder = Decoder(model)
 
-    def encode(self, pixels: Tensor) -> ImageSide:
+    def encode(self, pixels: Tensor) -> Features:
         """Encode an image; see `Network.encode`."""
         with self._compute.full_precision():
-            return self._decoder.image_side(self._neck(self._trunk(pixels)))
+            return self._neck(self._trunk(pixels))
+
+    def condition(self, features: Features, memory: Memory | None = None) -> ImageSide:
+        """Make an embedding of features; see `Network.condition`."""
+        with self._compute.full_precision():
+            top = features.stride_16.permute(2, 0, 1)[None]
+            top = self._condition(top, memory)[0].permute(1, 2, 0)
+            return self._decoder.image_side(features._replace(stride_16=top))
 
     def batch_size(self, tokens: int) -> int:
         """Return how many prompts are decoded together; see `Network.batch_size`."""
         return self._decoder.batch_size(tokens)
 
-    def decode(
-        self, embedding: ImageSide, tokens: tuple[Tensor, Tensor], multimask_output: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Answer prompts; see `Network.decode`."""
+    def decode(self, embedding: ImageSide, prompts: PromptBatch) -> LazyCandidates:
+        """Propose masks; see `Network.decode`."""
         with self._compute.full_precision():
-            sparse = self._prompt_tokens(tokens)
-            logits, scores = self._decoder.decode(embedding, sparse, multimask_output)
-        return logits.numpy(), scores.numpy()
+            masks = prompts.mask_logits
+            dense = None if masks is None else self._prompt_encoder.dense(masks)
+            return self._decoder.decode(embedding, self._prompt_encoder.sparse(prompts), dense)

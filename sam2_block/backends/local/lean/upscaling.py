@@ -57,14 +57,16 @@ class Upscaling:
             outputs[1].reshape(height * width * 4, -1),
         )
 
-    def __call__(self, side: ImageSide, pixels: Tensor, weight: Tensor, logits: Tensor) -> None:
-        """Fill in the logits of one mask.
+    def __call__(
+        self, side: ImageSide, pixels: Tensor, weights: list[Tensor], logits: Tensor
+    ) -> None:
+        """Fill in the logits of some masks of one prompt.
 
         Args:
             side: Of the image.
             pixels: `(M, C)`.
-            weight: `(C/8,)`: how much of each channel makes the mask.
-            logits: `(M, 16)`, filled in: of a pixel's four children, their four each.
+            weights: For each mask `(C/8,)`: how much of each channel makes it.
+            logits: `(K, M, 16)`, filled in: of a pixel's four children, their four each.
         """
 
         def fill(part: slice) -> None:
@@ -72,8 +74,9 @@ class Upscaling:
             middle = product(pixels[part], self._first).add_(side.stride_8[part])
             middle = self._activation(normed(middle.reshape(4 * len(middle), -1), self._norm))
             fine = product(middle, self._second).add_(side.stride_4[children])
-            fine = self._activation(fine).reshape(-1, len(weight))
-            logits[part] = (fine @ weight).reshape(-1, 16)
+            fine = self._activation(fine).reshape(-1, len(weights[0]))
+            for weight, mask in zip(weights, logits, strict=True):
+                mask[part] = (fine @ weight).reshape(-1, 16)
 
         each(fill, strips(len(pixels), _PIXELS))
 
