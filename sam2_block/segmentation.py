@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from sam2_block.backends.base import Backend, MaskPrediction
 from sam2_block.columns import SAM2_SCORE
-from sam2_block.detections import prompt_rows, read_rows, rows_of_classes
+from sam2_block.detections import prompt_rows, read_rows
 from sam2_block.images import Image, as_image
 from sam2_block.mask_arrays import MaskArray
 from sam2_block.masks import EMPTY_MASK
 from sam2_block.out_of_memory import naming_mask_memory_errors
 from sam2_block.prompt_limits import PromptLimits
-from sam2_block.prompts import Prompt, clipped_box, prompts_from_boxes, prompts_from_points
+from sam2_block.row_prompts import RowPrompt, row_prompts
 from sam2_block.segment_options import ConfidenceSource, SegmentOptions
 from sam2_block.settings import DEFAULT_DENSE_MASK_BYTES, MaskForm
 from sam2_block.shares import warn_of_shares
@@ -62,53 +62,69 @@ def segment_image(
         Sam2BlockError: The request, the settings or the checkpoint cannot be used.
     """
     image = as_image(image)
-    detections = read_rows(sv.Detections.empty() if detections is None else detections)
     image_hw = (image.shape[0], image.shape[1])
-    kept_boxes = rows_of_classes(detections, options.class_filter)
-    limits.check(len(kept_boxes), points)
-    by_box = prompts_from_boxes(detections.xyxy, image_hw, options.invalid_boxes, kept_boxes)
-    if options.invalid_boxes == "drop":
-        kept_boxes = kept_boxes[[prompt is not None for prompt in by_box]]
-        by_box = [prompt for prompt in by_box if prompt is not None]
-    by_points = prompts_from_points(points, image_hw)
-    prompts = [*by_box, *by_points]
-    warn_of_shares(prompts, image_hw)
+    source = read_rows(sv.Detections.empty() if detections is None else detections)
+    prompts = row_prompts(source, points, image_hw, options, limits)
+    warn_of_shares([one.prompt for one in prompts], image_hw)
     # Before anything is computed that would be lost if there is no memory for them.
     array = MaskArray(len(prompts), image_hw, dense_mask_bytes, masks)
-    answers = _ask(backend, image, prompts, options)
-    scores = np.array([answer.score if answer else 0.0 for answer in answers], dtype=np.float32)
-    kept = np.flatnonzero(scores >= np.float32(options.threshold))
-    of_points = [prompt.extent_xyxy for prompt in by_points]
-    rows: sv.Detections = prompt_rows(detections, kept_boxes, of_points)[kept]
-    extents = [*(clipped_box(box, image_hw) for box in detections.xyxy[kept_boxes]), *of_points]
-    rows.data[SAM2_SCORE] = scores[kept]
-    rows.confidence = _confidence(rows.confidence, scores[kept], options.confidence_source)
-    # One mask at a time: no other stands at the image's size.
-    for row, index in enumerate(kept):
-        answer = answers[index]
-        mask = answer.mask() if answer else EMPTY_MASK
-        array.append(mask)
-        rows.xyxy[row] = extents[index] if mask.is_empty else mask.box_xyxy
-    rows.mask = array.get()
+    predictions = _predict(backend, image, prompts, options)
+    kept = [
+        (prompt, prediction)
+        for prompt, prediction in zip(prompts, predictions, strict=True)
+        if np.float32(_score(prediction)) >= np.float32(options.threshold)
+    ]
+    rows = _rows(source, kept, options.confidence_source)
+    _paste(rows, kept, array)
     return rows
 
 
-def _ask(
-    backend: Backend, image: Image, prompts: Sequence[Prompt | None], options: SegmentOptions
+_Predicted = tuple[RowPrompt, MaskPrediction | None]
+"""An object, and what SAM 2 predicts for it; None for an invalid box."""
+
+
+def _predict(
+    backend: Backend, image: Image, prompts: Sequence[RowPrompt], options: SegmentOptions
 ) -> list[MaskPrediction | None]:
-    """Return one answer a prompt; None where the prompt is None."""
-    asked = [index for index, prompt in enumerate(prompts) if prompt is not None]
-    answers: list[MaskPrediction | None] = [None] * len(prompts)
-    if asked:
-        predictions = backend.predict(
+    """Return one prediction an object."""
+    valid = [one.prompt for one in prompts if one.prompt is not None]
+    predictions = iter(
+        backend.predict(
             image,
-            [prompt for prompt in prompts if prompt is not None],
+            valid,
             version=options.version,
             multimask_output=bool(options.multimask_output),
         )
-        for index, prediction in zip(asked, predictions, strict=True):
-            answers[index] = prediction
-    return answers
+        if valid
+        else ()
+    )
+    return [None if one.prompt is None else next(predictions) for one in prompts]
+
+
+def _score(prediction: MaskPrediction | None) -> float:
+    return prediction.score if prediction else 0.0
+
+
+def _rows(
+    source: sv.Detections, kept: Sequence[_Predicted], confidence_source: ConfidenceSource
+) -> sv.Detections:
+    """Make the rows of the objects, without masks."""
+    of_boxes = [prompt.source_row for prompt, _ in kept if prompt.source_row is not None]
+    of_points = [prompt.extent_xyxy for prompt, _ in kept if prompt.source_row is None]
+    rows: sv.Detections = prompt_rows(source, np.array(of_boxes, dtype=np.intp), of_points)
+    scores = np.array([_score(prediction) for _, prediction in kept], dtype=np.float32)
+    rows.data[SAM2_SCORE] = scores
+    rows.confidence = _confidence(rows.confidence, scores, confidence_source)
+    return rows
+
+
+def _paste(rows: sv.Detections, kept: Sequence[_Predicted], array: MaskArray) -> None:
+    """Fill in the masks and their boxes: one mask at a time, no other stands at its full size."""
+    for row, (prompt, prediction) in enumerate(kept):
+        mask = prediction.mask() if prediction else EMPTY_MASK
+        array.append(mask)
+        rows.xyxy[row] = prompt.extent_xyxy if mask.is_empty else mask.box_xyxy
+    rows.mask = array.get()
 
 
 def _confidence(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 from roboflow_workflows.execution_engine.entities.base import (
     Batch,
@@ -13,6 +14,7 @@ from roboflow_workflows.prototypes.block import (
     WorkflowBlockManifest,
 )
 
+from sam2_block.backends.base import Backend
 from sam2_block.blocks.base import Sam2Block
 from sam2_block.blocks.coordinates import in_pixels_of
 from sam2_block.blocks.declarations import errors_are_the_callers
@@ -66,34 +68,46 @@ class SegmentBlockV1(Sam2Block):
                 invalid_boxes=invalid_boxes,
             )
             backend = self._backend(version, execution_mode, api_url, api_key)
-        dense_bytes = self._settings.dense_mask_bytes
-        form = mask_form(self._settings.masks)
-        limits = PromptLimits.of(self._settings)
+        jobs = _jobs(images, boxes, points)
+        segment = functools.partial(self._segment_one, backend, options)
+        return map_concurrently(segment, jobs, backend.concurrent_images)
 
-        def segment(item: _Item) -> dict[str, Any]:
-            (index, image), boxes_of_image, points_of_image = item
-            with errors_are_the_callers(index):
-                prompts = in_pixels_of(image, prompt_detections(boxes_of_image))
-                rows = segment_image(
-                    backend,
-                    image.numpy_image,
-                    prompts,
-                    points_of_image,
-                    options,
-                    dense_mask_bytes=dense_bytes,
-                    masks=form,
-                    limits=limits,
-                )
-            return {
-                "predictions": complete_detections(rows, image),
-                "scores": rows.data[SAM2_SCORE].tolist(),
-            }
-
-        boxes_of_images = boxes if boxes is not None else [None] * len(images)
-        points_of_images = points if isinstance(points, Batch) else [points] * len(images)
-        items = zip(images.iter_with_indices(), boxes_of_images, points_of_images, strict=True)
-        return map_concurrently(segment, list(items), backend.concurrent_images)
+    def _segment_one(
+        self, backend: Backend, options: SegmentOptions, job: _ImageJob
+    ) -> dict[str, Any]:
+        """Segment one image: the engine's detections in, the outputs of the block out."""
+        with errors_are_the_callers(job.index):
+            rows = segment_image(
+                backend,
+                job.image.numpy_image,
+                in_pixels_of(job.image, prompt_detections(job.boxes)),
+                job.points,
+                options,
+                dense_mask_bytes=self._settings.dense_mask_bytes,
+                masks=mask_form(self._settings.masks),
+                limits=PromptLimits.of(self._settings),
+            )
+        return {
+            "predictions": complete_detections(rows, job.image),
+            "scores": rows.data[SAM2_SCORE].tolist(),
+        }
 
 
-_Item = tuple[tuple[tuple[int, ...], WorkflowImageData], Any, Any]
-"""An index with its image, and the boxes and the points on it."""
+class _ImageJob(NamedTuple):
+    """One image of a batch, with the prompts on it, as the engine gives them."""
+
+    index: tuple[int, ...]
+    image: WorkflowImageData
+    boxes: Any
+    points: Any
+
+
+def _jobs(
+    images: Batch[WorkflowImageData],
+    boxes: Batch[Any] | None,
+    points: Batch[Any] | list[Any] | None,
+) -> list[_ImageJob]:
+    boxes_of_images = boxes if boxes is not None else [None] * len(images)
+    points_of_images = points if isinstance(points, Batch) else [points] * len(images)
+    items = zip(images.iter_with_indices(), boxes_of_images, points_of_images, strict=True)
+    return [_ImageJob(*indexed, *prompts) for indexed, *prompts in items]
