@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -34,4 +35,38 @@ def map_concurrently(
             return [future.result() for future in futures]
         finally:
             for future in futures:
+                future.cancel()
+
+
+def stream_concurrently(
+    call: Callable[[Item], Result], items: Iterable[Item], max_workers: int
+) -> Generator[Result, None, None]:
+    """Call a function with every item of a stream, `max_workers` of them at a time.
+
+    The next item is taken from the stream while the calls before it run, and never further ahead:
+    no more than `max_workers` + 1 items and results are held.
+
+    Args:
+        call: Called in threads of its own.
+        items: Iterated in the thread that iterates over the results.
+        max_workers: 1 or more.
+
+    Yields:
+        The results, in the order of the items.
+
+    Raises:
+        Exception: What the first item in order to fail raised, in its turn. Items not yet begun
+            are dropped then, as they are when the iterator is closed.
+    """
+    with ThreadPoolExecutor(max_workers, "sam2_block-image") as threads:
+        pending: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                pending.append(threads.submit(call, item))
+                if len(pending) > max_workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
                 future.cancel()

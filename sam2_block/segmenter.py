@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import numpy as np
 import supervision as sv
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from sam2_block import process_state
 from sam2_block.backends.base import Backend
 from sam2_block.backends.source import BackendSource
-from sam2_block.errors import ClosedError, InputError
+from sam2_block.concurrent_map import stream_concurrently
+from sam2_block.errors import ClosedError, InputError, OptionError
+from sam2_block.images import as_image
 from sam2_block.prompt_limits import PromptLimits
 from sam2_block.prompts import InvalidBoxes
 from sam2_block.segment_options import ConfidenceSource, SegmentOptions
@@ -21,7 +23,19 @@ from sam2_block.settings import MaskForm
 from sam2_block.versions import DEFAULT, check_allowed_version, check_remote_version, check_version
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
+
+Result = TypeVar("Result")
+
+
+class SegmentKeywords(TypedDict, total=False):
+    """The keyword arguments of `Segmenter.segment`; see `SegmentOptions`."""
+
+    threshold: float
+    multimask_output: bool
+    class_filter: Sequence[str] | None
+    confidence_source: ConfidenceSource
+    invalid_boxes: InvalidBoxes
 
 
 class Segmenter:
@@ -193,9 +207,8 @@ class Segmenter:
             confidence_source,
             invalid_boxes,
         )
-        backend = self.backend
-        try:
-            return segment_image(
+        return self._while_open(
+            lambda backend: segment_image(
                 backend,
                 image_bgr,
                 detections,
@@ -205,6 +218,71 @@ class Segmenter:
                 masks=self._masks,
                 limits=self._limits,
             )
+        )
+
+    def segment_many(
+        self, requests: Iterable[tuple[Any, ...]], **options: Unpack[SegmentKeywords]
+    ) -> Iterator[sv.Detections]:
+        """Segment a stream of images, of any length, in bounded memory.
+
+        The next request is taken while the images before it are segmented: a generator that reads
+        image files, or runs a detector, works meanwhile.
+
+        Args:
+            requests: For each image the arguments of `segment`: `(image_bgr, detections)`, or
+                `(image_bgr, detections, points)`.
+            **options: The keyword arguments of `segment`, the same for all images.
+
+        Returns:
+            Iterates over the detections of each image, in order. An image that cannot be segmented
+            raises its error in its turn, and ends the iteration.
+
+        Raises:
+            Sam2BlockError: This segmenter is closed.
+
+        Example:
+            >>> from sam2_block.backends.fake import FakeBackend
+            >>> segmenter = Segmenter("demo", backend=FakeBackend())
+            >>> boxes = sv.Detections(xyxy=np.array([[10.0, 20.0, 30.0, 60.0]]))
+            >>> photos = (np.zeros((100, 200, 3), np.uint8) for _ in range(3))
+            >>> many = segmenter.segment_many((photo, boxes) for photo in photos)
+            >>> [objects.mask.shape for objects in many]
+            [(1, 100, 200), (1, 100, 200), (1, 100, 200)]
+        """
+
+        def segment(request: tuple[Any, ...]) -> sv.Detections:
+            if not isinstance(request, tuple) or not 1 <= len(request) <= 3:
+                raise OptionError(
+                    "requests: expected (image_bgr, detections) or (image_bgr, detections, points)"
+                    f" for each image; got {type(request).__name__}."
+                )
+            return self.segment(*request, **options)
+
+        # Of two images in this process one is prepared, or pasted, while the other is computed.
+        return stream_concurrently(segment, requests, max(2, self.backend.concurrent_images))
+
+    def embed(self, image_bgr: NDArray[np.uint8]) -> None:
+        """Encode an image ahead of its prompts: `segment` has then only to decode.
+
+        Args:
+            image_bgr: As `segment` takes it. It is known again by its pixels, as long as the cache
+                of embeddings keeps it.
+
+        Raises:
+            Sam2BlockError: The image, the settings or the checkpoint cannot be used.
+        """
+        image = as_image(image_bgr)
+        self._while_open(lambda backend: backend.embed(image, version=self.version))
+
+    def _while_open(self, call: Callable[[Backend], Result]) -> Result:
+        """Use the backend.
+
+        Raises:
+            ClosedError: The segmenter is closed, or was closed in the meantime.
+        """
+        backend = self.backend
+        try:
+            return call(backend)
         except Exception as error:
             if self._is_closed and not isinstance(error, InputError):
                 raise ClosedError("this Segmenter was closed during the call.") from error

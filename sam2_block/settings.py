@@ -57,7 +57,7 @@ class Settings:
         checkpoint_dir: Folder with Meta's checkpoints under Meta's own file names, or None.
         model_bytes: Most bytes that loaded models may take; the least recently used are unloaded.
         max_cores: Maximum of cores that SAM 2 keeps busy; 0 for those that the process may use.
-        max_encodes: Maximum of images encoded at once on the CPU; more wait in order of arrival.
+        max_encodes: Maximum of images encoded at once; more wait in order of arrival.
 
     Wherever SAM 2 runs:
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import itertools
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from sam2_block import concurrent_map
-from sam2_block.concurrent_map import map_concurrently
+from sam2_block.concurrent_map import map_concurrently, stream_concurrently
 
 # How long a test waits before it fails; when all is well nothing waits this long.
 PATIENCE_S = 30.0
@@ -142,3 +144,56 @@ def test_interruption_is_passed_on(error: type[BaseException]) -> None:
 
     with pytest.raises(error):
         map_concurrently(call, [1, 2], 2)
+
+
+@pytest.mark.parametrize("max_workers", [1, 2, 4])
+@pytest.mark.parametrize("count", [0, 1, 2, 9])
+def test_a_stream_comes_in_order_and_is_not_read_far_ahead(count: int, max_workers: int) -> None:
+    read, given = [], 0
+
+    def items() -> Iterator[int]:
+        for item in range(count):
+            read.append(item)
+            assert len(read) - given <= max_workers + 1
+            yield item
+
+    for result in stream_concurrently(lambda item: 10 * item, items(), max_workers):
+        assert result == 10 * given
+        given += 1
+    assert given == count
+
+
+def test_a_stream_is_read_while_calls_run() -> None:
+    is_read = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        is_read.set()
+        yield 1
+
+    def call(item: int) -> bool:
+        return is_read.wait(PATIENCE_S)
+
+    assert list(stream_concurrently(call, items(), 1)) == [True, True]
+
+
+def test_a_failure_in_a_stream_is_raised_in_its_turn_and_ends_it() -> None:
+    called = []
+
+    def call(item: int) -> float:
+        called.append(item)
+        return 1 / (item - 2)
+
+    results = stream_concurrently(call, itertools.count(), 1)
+    assert [next(results), next(results)] == [-0.5, -1.0]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert max(called) <= 3
+    assert list(results) == []
+
+
+def test_an_endless_stream_can_be_left() -> None:
+    results = stream_concurrently(abs, itertools.count(), 2)
+    assert next(results) == 0
+    results.close()
+    assert not any(thread.name.startswith("sam2_block-image") for thread in threading.enumerate())
