@@ -105,9 +105,3 @@ def test_names_of_the_package() -> None:
         assert hasattr(sam2_block, name)
     with pytest.raises(AttributeError, match="'sam2_block' has no attribute 'Segmentor'"):
         _ = sam2_block.Segmentor
-
-
-def test_type_checkers_are_told_that_the_package_is_typed() -> None:
-    from importlib import resources
-
-    assert (resources.files("sam2_block") / "py.typed").is_file()

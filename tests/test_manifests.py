@@ -68,7 +68,3 @@ def test_words_of_the_engine_are_left_out(script: ModuleType) -> None:
     assert properties["boxes"]["description"]
     assert properties["images"]["kind"] == ["image"]
     assert list(properties)[:5] == ["type", "name", "images", "boxes", "points"]
-
-
-def test_script_is_executable() -> None:
-    assert (ROOT / "scripts" / "manifests").stat().st_mode & 0o111

@@ -75,7 +75,3 @@ def test_check_tells_written_from_outdated(
     said = capsys.readouterr().out
     assert "-| `mosk_visualization@v1` |" in said
     assert said.endswith("run scripts/composition\n")
-
-
-def test_script_is_executable() -> None:
-    assert SCRIPT.stat().st_mode & 0o111

@@ -35,8 +35,3 @@ def test_tree_drawn_is_the_tree() -> None:
     }
     assert len(classes) >= 9
     assert drawn_bases() == classes
-
-
-def test_every_error_says_in_its_docstring_when_it_comes() -> None:
-    for name in drawn_bases():
-        assert getattr(errors, name).__doc__.splitlines()[0].endswith("."), name
