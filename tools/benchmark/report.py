@@ -183,7 +183,7 @@ def roofline(figures: Mapping[str, Any]) -> str:
                     seconds_text(part["floor_s"]),
                     seconds_text(part["seconds"]),
                     f"{part['times_floor']:.1f}x",
-                    _judged(f"{aim:g}x", part["times_floor"] <= aim),
+                    _judged(f"{aim:g}x", round(part["times_floor"], 1) <= aim),
                 ]
             )
         )
