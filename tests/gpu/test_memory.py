@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.meta_network import _BATCH_BYTES, MetaNetwork
+from sam2_block.backends.local.sam2_modules import _BATCH_BYTES, Sam2Modules
 from sam2_block.errors import ModelError
 from sam2_block.prompts import Prompt
 from tests.gpu.cuda import DEVICE, NEEDS_CUDA, allocated, make_backend
@@ -78,13 +78,13 @@ def cap() -> Iterator[Callable[[int], None]]:
 def attempts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows by the prompts of every batch that is tried."""
     tried: list[int] = []
-    decode = MetaNetwork.decode
+    decode = Sam2Modules.decode
 
     def watched(network: Any, embedding: Any, prompts: Any) -> Any:
         tried.append(len(prompts))
         return decode(network, embedding, prompts)
 
-    monkeypatch.setattr(MetaNetwork, "decode", watched)
+    monkeypatch.setattr(Sam2Modules, "decode", watched)
     return tried
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.lean.network import LeanNetwork
+from sam2_block.backends.local.cpu.cpu_network import CpuNetwork
 from sam2_block.errors import ModelError
 from sam2_block.out_of_memory import is_memory_error, may_lack_device_memory
 from sam2_block.prompts import Prompt
@@ -34,7 +34,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Exception], list[in
     """Return a function that limits the prompts of a batch, and lists those of each attempt."""
 
     def limit(max_prompts: int, error: Exception) -> list[int]:
-        decode, attempts = LeanNetwork.decode, []
+        decode, attempts = CpuNetwork.decode, []
 
         def limited(network: Any, embedding: Any, prompts: Any) -> Any:
             attempts.append(len(prompts))
@@ -42,8 +42,8 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Exception], list[in
                 raise error
             return decode(network, embedding, prompts)
 
-        monkeypatch.setattr(LeanNetwork, "decode", limited)
-        monkeypatch.setattr(LeanNetwork, "batch_size", lambda *_: 100)
+        monkeypatch.setattr(CpuNetwork, "decode", limited)
+        monkeypatch.setattr(CpuNetwork, "batch_size", lambda *_: 100)
         return attempts
 
     return limit
@@ -119,7 +119,7 @@ def test_an_error_that_is_kept_keeps_no_memory(
         held.append(weakref.ref(activations))
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(LeanNetwork, "decode", exhausted)
+    monkeypatch.setattr(CpuNetwork, "decode", exhausted)
     with pytest.raises(ModelError) as caught:
         predict(coins, BOXES[:1])
     gc.collect()
@@ -130,7 +130,7 @@ def test_an_error_that_is_kept_keeps_no_memory(
 def test_a_batch_that_failed_is_freed_before_its_halves_are_decoded(
     coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decode, held = LeanNetwork.decode, []
+    decode, held = CpuNetwork.decode, []
 
     def limited(network: Any, embedding: Any, prompts: Any) -> Any:
         assert [reference() for reference in held] == [None] * len(held)
@@ -140,6 +140,6 @@ def test_a_batch_that_failed_is_freed_before_its_halves_are_decoded(
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
         return decode(network, embedding, prompts)
 
-    monkeypatch.setattr(LeanNetwork, "decode", limited)
+    monkeypatch.setattr(CpuNetwork, "decode", limited)
     assert len(predict(coins)) == len(BOXES)
     assert len(held) > 1

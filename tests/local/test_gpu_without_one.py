@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from sam2_block.backends.local import decoder
-from sam2_block.backends.local.devices import Compute
-from sam2_block.backends.local.encoder import preprocess
+from sam2_block.backends.local import prompt_decoding
+from sam2_block.backends.local.devices import ComputeTarget
+from sam2_block.backends.local.image_encoding import preprocess
 from sam2_block.backends.local.candidates import Choice, select
-from sam2_block.backends.local.meta_network import MetaNetwork
+from sam2_block.backends.local.sam2_modules import Sam2Modules
 from sam2_block.backends.local.model import build_model, meta_config
 from sam2_block.backends.local.network import make_network
 from sam2_block.prompts import LabeledPoint, Prompt
@@ -63,7 +63,7 @@ def model() -> Any:
     return build_model(meta_config("hiera_tiny")).eval()
 
 
-def network_on_gpu(model: Any, precision: str) -> MetaNetwork:
+def network_on_gpu(model: Any, precision: str) -> Sam2Modules:
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None:
@@ -72,8 +72,8 @@ def network_on_gpu(model: Any, precision: str) -> MetaNetwork:
         for name, buffer in module._buffers.items():
             if buffer is not None:
                 module._buffers[name] = torch.empty(buffer.shape, device=GPU)
-    network = make_network(model, Compute(GPU, precision))
-    assert isinstance(network, MetaNetwork)
+    network = make_network(model, ComputeTarget(GPU, precision))
+    assert isinstance(network, Sam2Modules)
     return network
 
 

@@ -17,7 +17,7 @@ from sam2_block import Segmenter, process_state
 from sam2_block.backends.local import backend as backend_module
 from sam2_block.backends.local import model_registry
 from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.devices import Compute
+from sam2_block.backends.local.devices import ComputeTarget
 from sam2_block.backends.local.model_registry import ModelRegistry
 from sam2_block.backends.local.model_size import tensor_bytes
 from sam2_block.errors import ForkError
@@ -206,7 +206,7 @@ def test_bytes_of_a_model_count_shared_memory_once() -> None:
             self.layers = [layer, layer]
             self.view = layer.weight.detach()[:3]
             self.own = {"table": (torch.zeros(5),)}
-            self.compute = Compute(torch.device("cpu"), "fp32")
+            self.compute = ComputeTarget(torch.device("cpu"), "fp32")
             self.module, self.kind, self.me = torch, torch.Tensor, self
 
     assert tensor_bytes(Holder()) == (100 + 10 + 5) * 4
@@ -242,7 +242,7 @@ def test_models_on_a_gpu_are_set_aside_in_a_child(
 ) -> None:
     models.get(A, room_for(9))
     with monkeypatch.context() as patched:
-        on_gpu = Compute(torch.device("cuda", 0), "fp16")
+        on_gpu = ComputeTarget(torch.device("cuda", 0), "fp16")
         patched.setattr(model_registry, "choose_compute", lambda settings: on_gpu)
         network = weakref.ref(models.get(B, room_for(9)).network)
     with models.use(A, room_for(9)):

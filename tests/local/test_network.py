@@ -14,11 +14,11 @@ import torch
 
 from sam2_block.backends.local.candidates import Choice, Selected, select
 from sam2_block.backends.local.checkpoints import find_checkpoint
-from sam2_block.backends.local.decoder import _prompt_batch
-from sam2_block.backends.local.devices import Compute
-from sam2_block.backends.local.encoder import preprocess
-from sam2_block.backends.local.lean.network import LeanNetwork
-from sam2_block.backends.local.meta_network import MetaNetwork
+from sam2_block.backends.local.prompt_decoding import _prompt_batch
+from sam2_block.backends.local.devices import ComputeTarget
+from sam2_block.backends.local.image_encoding import preprocess
+from sam2_block.backends.local.cpu.cpu_network import CpuNetwork
+from sam2_block.backends.local.sam2_modules import Sam2Modules
 from sam2_block.backends.local.model import load_model
 from sam2_block.backends.local.network import Memory, Network, PromptBatch
 from sam2_block.prompts import LabeledPoint, Prompt
@@ -63,11 +63,11 @@ def predictor(version: str, checkpoint: Path, coins: np.ndarray) -> Any:
     return metas_predictor(version, checkpoint, coins, "cpu")
 
 
-@pytest.fixture(scope="module", params=[LeanNetwork, MetaNetwork])
+@pytest.fixture(scope="module", params=[CpuNetwork, Sam2Modules])
 def network(request: pytest.FixtureRequest, version: str, checkpoint: Path) -> Network:
     with torch.inference_mode():
         network: Network = request.param(
-            load_model(version, checkpoint, CPU), Compute(CPU, "fp32")
+            load_model(version, checkpoint, CPU), ComputeTarget(CPU, "fp32")
         )
         return network
 

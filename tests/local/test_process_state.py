@@ -19,8 +19,8 @@ from sam2_block.backends.local import backend as backend_module
 from sam2_block.backends.local import model_registry
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.local.checkpoint_file import read_checkpoint
-from sam2_block.backends.local.lean import network as lean_module
-from sam2_block.backends.local.meta_network import MetaNetwork
+from sam2_block.backends.local.cpu import cpu_network as network_module
+from sam2_block.backends.local.sam2_modules import Sam2Modules
 from sam2_block.backends.local.model_registry import MODELS
 from sam2_block.prompts import LabeledPoint, Prompt
 from sam2_block.settings import Settings
@@ -59,7 +59,7 @@ def expected(coins: np.ndarray) -> dict[str, Any]:
     for kind in ("cpu", "gpu"):
         with pytest.MonkeyPatch.context() as patched:
             if kind == "gpu":
-                patched.setattr(lean_module, "LeanNetwork", MetaNetwork)
+                patched.setattr(network_module, "CpuNetwork", Sam2Modules)
             MODELS.unload()
             made[kind] = masks(LocalBackend(Settings(device="cpu", precision="fp32")), coins)
     MODELS.unload()
@@ -107,7 +107,7 @@ def test_masks_do_not_depend_on_it(
 def test_masks_of_the_network_for_gpus_do_not_depend_on_it(
     state: str, expected: Any, coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lean_module, "LeanNetwork", MetaNetwork)
+    monkeypatch.setattr(network_module, "CpuNetwork", Sam2Modules)
     backend = LocalBackend(Settings(device="cpu", precision="fp32"))
     with STATES[state]():
         assert masks(backend, coins) == expected["gpu"]
@@ -156,7 +156,7 @@ with STATES[sys.argv[1]]():
     image = np.zeros((40, 60, 3), np.uint8)
     image[10:30, 20:40] = 200
     first = Segmenter("demo").segment(image, points=[(30, 20)])
-from sam2_block.backends.local.lean import linear
+from sam2_block.backends.local.cpu import linear
 from sam2_block.backends.local.model_registry import MODELS
 assert linear._PRODUCT.__name__ == linear._best_product().__name__
 MODELS.unload()

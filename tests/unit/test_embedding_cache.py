@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from sam2_block.backends.local.embedding_cache import EmbeddingCache
-from sam2_block.backends.local.meta_network import MetaEmbedding
+from sam2_block.backends.local.sam2_modules import ModulesEmbedding
 from sam2_block.images import content_key
 from sam2_block.warn_once import forget_warnings
 
 PATIENCE_S = 30.0
 
 
-def embedding(nbytes: int) -> MetaEmbedding:
+def embedding(nbytes: int) -> ModulesEmbedding:
     """Make one whose three tensors take `nbytes` together."""
     tensor, rest = torch.zeros(1, dtype=torch.uint8), torch.zeros(nbytes - 2, dtype=torch.uint8)
-    made = MetaEmbedding(rest, (tensor, tensor))
+    made = ModulesEmbedding(rest, (tensor, tensor))
     assert made.nbytes == nbytes
     return made
 
@@ -31,8 +31,8 @@ class Encoder:
         self.cache, self.nbytes = cache, nbytes
         self.made: list[str] = []
 
-    def get(self, key: str, nbytes: int | None = None) -> MetaEmbedding:
-        def make() -> MetaEmbedding:
+    def get(self, key: str, nbytes: int | None = None) -> ModulesEmbedding:
+        def make() -> ModulesEmbedding:
             self.made.append(key)
             return embedding(nbytes or self.nbytes)
 
@@ -41,7 +41,7 @@ class Encoder:
 
 def test_bytes_are_those_of_all_tensors_in_their_type() -> None:
     half = torch.zeros((1, 2, 3), dtype=torch.float16)
-    assert MetaEmbedding(half, (half, torch.zeros(5, dtype=torch.float32))).nbytes == 12 + 12 + 20
+    assert ModulesEmbedding(half, (half, torch.zeros(5, dtype=torch.float32))).nbytes == 12 + 12 + 20
 
 
 def test_second_request_gets_the_same_object() -> None:
@@ -118,7 +118,7 @@ def test_clear_forgets() -> None:
 def test_failure_is_not_kept() -> None:
     cache = EmbeddingCache(100)
 
-    def fail() -> MetaEmbedding:
+    def fail() -> ModulesEmbedding:
         raise MemoryError("out of memory")
 
     with pytest.raises(MemoryError, match="out of memory"):
@@ -131,11 +131,11 @@ def test_failure_is_not_kept() -> None:
 def test_threads_that_ask_for_one_image_encode_it_once() -> None:
     cache, made, together = EmbeddingCache(100), [], threading.Barrier(8)
 
-    def make() -> MetaEmbedding:
+    def make() -> ModulesEmbedding:
         made.append(1)
         return embedding(10)
 
-    def ask(_: int) -> MetaEmbedding:
+    def ask(_: int) -> ModulesEmbedding:
         together.wait(PATIENCE_S)
         return cache.get_or_make("a", make)
 
@@ -153,7 +153,7 @@ def test_embedding_that_lands_between_look_and_flight_is_taken(
     cache, of_another_thread = EmbeddingCache(100), embedding(10)
     run = cache._flights.run
 
-    def land_first(key: object, fill: Callable[[], MetaEmbedding]) -> MetaEmbedding:
+    def land_first(key: object, fill: Callable[[], ModulesEmbedding]) -> ModulesEmbedding:
         monkeypatch.undo()
         cache.get_or_make(key, lambda: of_another_thread)
         return run(key, fill)

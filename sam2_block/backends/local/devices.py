@@ -16,7 +16,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
-class Compute:
+class ComputeTarget:
     """A device and the precision of the matrix products on it."""
 
     device: torch.device
@@ -46,7 +46,7 @@ class Compute:
         return contextlib.nullcontext()
 
 
-def choose_compute(settings: Settings) -> Compute:
+def choose_compute(settings: Settings) -> ComputeTarget:
     """Resolve `auto` from the hardware at hand.
 
     Precision `auto` is bfloat16 on CUDA devices that multiply it in hardware (compute capability
@@ -76,7 +76,7 @@ def choose_compute(settings: Settings) -> Compute:
             f"SAM2_BLOCK_PRECISION: bf16 needs a CUDA device of compute capability 8.0 or later;"
             f" {device} is older. Use fp16 or fp32."
         )
-    return Compute(device, precision)
+    return ComputeTarget(device, precision)
 
 
 def _device(name: str) -> torch.device:
@@ -116,7 +116,7 @@ def _can_multiply_bf16() -> bool:
 
 
 def _multiplies_once() -> bool:
-    from sam2_block.backends.local.lean.linear import product
+    from sam2_block.backends.local.cpu.linear import product
 
     x, weight, bias = (
         torch.tensor(values, dtype=torch.bfloat16, device="cpu")

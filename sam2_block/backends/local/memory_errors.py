@@ -6,7 +6,7 @@ import contextlib
 import traceback
 from collections.abc import Iterator
 
-from sam2_block.backends.local.devices import Compute
+from sam2_block.backends.local.devices import ComputeTarget
 from sam2_block.errors import ModelError
 from sam2_block.out_of_memory import is_memory_error
 
@@ -14,7 +14,7 @@ __all__ = ["is_memory_error", "naming_memory_errors"]
 
 
 @contextlib.contextmanager
-def naming_memory_errors(version: str, compute: Compute) -> Iterator[None]:
+def naming_memory_errors(version: str, compute: ComputeTarget) -> Iterator[None]:
     """Turn whatever says that memory ran out into one error that says what to do.
 
     Args:

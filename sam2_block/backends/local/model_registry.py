@@ -21,7 +21,7 @@ import torch
 from sam2_block import process_state
 from sam2_block.backends.local.checkpoints import fetch_checkpoint
 from sam2_block.backends.local.compute_pool import COMPUTE_POOL
-from sam2_block.backends.local.devices import Compute, choose_compute
+from sam2_block.backends.local.devices import ComputeTarget, choose_compute
 from sam2_block.backends.local.memory_errors import naming_memory_errors
 from sam2_block.backends.local.model import load_model
 from sam2_block.backends.local.model_size import tensor_bytes
@@ -52,7 +52,7 @@ class LoadedModel:
 
     key: tuple[str, ...]
     network: Network
-    compute: Compute
+    compute: ComputeTarget
 
 
 @dataclass(eq=False)
@@ -177,7 +177,7 @@ class ModelRegistry:
         entry = self._entries.pop(key)
         logger.info("SAM 2 %s unloaded from %s: %d MiB", key[0], key[1], entry.nbytes // 2**20)
 
-    def _load(self, key: Key, settings: Settings, compute: Compute) -> _Entry:
+    def _load(self, key: Key, settings: Settings, compute: ComputeTarget) -> _Entry:
         version = key[0]
         with self._lock:
             if key in self._entries:  # another flight may have landed since the first look

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from sam2_block.backends.local.candidates import Candidates, Stability
-from sam2_block.backends.local.devices import Compute
+from sam2_block.backends.local.devices import ComputeTarget
 from sam2_block.backends.local.explicit_creation import CreateOn
 
 
@@ -104,7 +104,7 @@ class Network(Protocol):
         """
 
 
-def make_network(model: Any, compute: Compute) -> Network:
+def make_network(model: Any, compute: ComputeTarget) -> Network:
     """Make a model ready to compute; it is used up.
 
     Args:
@@ -114,9 +114,9 @@ def make_network(model: Any, compute: Compute) -> Network:
     # An application's defaults and its autocast would reach what is computed here once for all.
     with CreateOn(compute.device), compute.full_precision():
         if compute.device.type == "cpu":
-            from sam2_block.backends.local.lean.network import LeanNetwork
+            from sam2_block.backends.local.cpu.cpu_network import CpuNetwork
 
-            return LeanNetwork(model, compute)
-        from sam2_block.backends.local.meta_network import MetaNetwork
+            return CpuNetwork(model, compute)
+        from sam2_block.backends.local.sam2_modules import Sam2Modules
 
-        return MetaNetwork(model, compute)
+        return Sam2Modules(model, compute)

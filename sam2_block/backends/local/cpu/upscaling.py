@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from sam2_block.backends.local.compute_pool import each
-from sam2_block.backends.local.lean.image_side import ImageSide
-from sam2_block.backends.local.lean.linear import normed, product
-from sam2_block.backends.local.lean.strips import strips
+from sam2_block.backends.local.cpu.cached_image import CachedImage
+from sam2_block.backends.local.cpu.linear import normed, product
+from sam2_block.backends.local.cpu.strips import strips
 
-# Pixels that each thread upscales at a time: what is made of them stays in a core's cache.
+# Pixels in a block: it stays in a core's cache.
 _PIXELS = 512
 
 
@@ -34,8 +34,8 @@ class Upscaling:
         self._second = second.weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous()
         self._first_bias, self._second_bias = first.bias, second.bias
 
-    def image_side(self, stride_8: Tensor, stride_4: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what of `ImageSide` is named alike.
+    def high_res(self, stride_8: Tensor, stride_4: Tensor) -> tuple[Tensor, Tensor]:
+        """Prepare the high-resolution features; see `CachedImage`.
 
         Args:
             stride_8: `(2h, 2w, C/4)`.
@@ -58,22 +58,22 @@ class Upscaling:
         )
 
     def __call__(
-        self, side: ImageSide, pixels: Tensor, weights: list[Tensor], logits: Tensor
+        self, image: CachedImage, pixels: Tensor, weights: list[Tensor], logits: Tensor
     ) -> None:
-        """Fill in the logits of some masks of one prompt.
+        """Predict the logits of some masks of one prompt.
 
         Args:
-            side: Of the image.
+            image: The encoded image.
             pixels: `(M, C)`.
-            weights: For each mask `(C/8,)`: how much of each channel makes it.
-            logits: `(K, M, 16)`, filled in: of a pixel's four children, their four each.
+            weights: Mask weights `(C/8,)`, one for each mask.
+            logits: `(K, M, 16)`, filled in; the 16 are four children of each of a pixel's four children.
         """
 
         def fill(part: slice) -> None:
             children = slice(4 * part.start, 4 * part.stop)
-            middle = product(pixels[part], self._first).add_(side.stride_8[part])
+            middle = product(pixels[part], self._first).add_(image.stride_8[part])
             middle = self._activation(normed(middle.reshape(4 * len(middle), -1), self._norm))
-            fine = product(middle, self._second).add_(side.stride_4[children])
+            fine = product(middle, self._second).add_(image.stride_4[children])
             fine = self._activation(fine).reshape(-1, len(weights[0]))
             for weight, mask in zip(weights, logits, strict=True):
                 mask[part] = (fine @ weight).reshape(-1, 16)

@@ -12,9 +12,9 @@ from sam2_block.backends.local import backend as backend_module
 from sam2_block.backends.local import checkpoint_file as file_module
 from sam2_block.backends.local import model_registry as registry_module
 from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.lean.image_side import ImageSide
-from sam2_block.backends.local.lean.network import LeanNetwork
-from sam2_block.backends.local.meta_network import MetaCandidates, MetaEmbedding
+from sam2_block.backends.local.cpu.cached_image import CachedImage
+from sam2_block.backends.local.cpu.cpu_network import CpuNetwork
+from sam2_block.backends.local.sam2_modules import ModulesCandidates, ModulesEmbedding
 from sam2_block.backends.local.model_registry import MODELS
 from sam2_block.errors import ModelError
 from sam2_block.prompts import Prompt
@@ -44,14 +44,14 @@ def test_batches_are_few_and_of_like_size(
     coins: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    decode, found = LeanNetwork.decode, []
+    decode, found = CpuNetwork.decode, []
 
     def watched(network: Any, embedding: Any, prompts: Any) -> Any:
         found.append(len(prompts))
         return decode(network, embedding, prompts)
 
-    monkeypatch.setattr(LeanNetwork, "decode", watched)
-    monkeypatch.setattr(LeanNetwork, "batch_size", lambda *_: most)
+    monkeypatch.setattr(CpuNetwork, "decode", watched)
+    monkeypatch.setattr(CpuNetwork, "batch_size", lambda *_: most)
     LocalBackend(Settings(device="cpu", max_cores=max_cores)).predict(
         coins, BOX * boxes, version="demo", multimask_output=True
     )
@@ -76,7 +76,7 @@ def test_outputs_that_are_not_finite_are_an_error_and_no_missing_row(
         scores[:] = value
     else:
         masks[..., 7, 7] = value
-    monkeypatch.setattr(LeanNetwork, "decode", lambda *_: MetaCandidates(scores, masks))
+    monkeypatch.setattr(CpuNetwork, "decode", lambda *_: ModulesCandidates(scores, masks))
     backend = LocalBackend(Settings(device="cpu", precision=precision))
     with pytest.raises(ModelError, match=f"{output} that is not a finite.* {precision} .*{remedy}"):
         backend.predict(coins, BOX, version="demo", multimask_output=True)
@@ -125,7 +125,7 @@ def test_half_precision_gives_nearly_the_same_masks(coins: np.ndarray) -> None:
 def test_an_embedding_that_is_not_finite_is_an_error_and_not_kept(
     coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode = LeanNetwork.encode
+    encode = CpuNetwork.encode
 
     def damaged(network: Any, pixels: Any) -> Any:
         features = encode(network, pixels)
@@ -134,7 +134,7 @@ def test_an_embedding_that_is_not_finite_is_an_error_and_not_kept(
 
     backend = LocalBackend(Settings(device="cpu"))
     with monkeypatch.context() as patched:
-        patched.setattr(LeanNetwork, "encode", damaged)
+        patched.setattr(CpuNetwork, "encode", damaged)
         with pytest.raises(ModelError, match="embedding that is not finite"):
             backend.embed(coins, version="demo")
     assert backend.embeddings.nbytes == 0
@@ -147,8 +147,8 @@ def test_an_embedding_knows_whether_it_is_finite(kind: str) -> None:
     good, bad = torch.ones(1, 2), torch.tensor([[1.0, torch.inf]])
     for first, expected in ((good, True), (bad, False)):
         embedding: Any = (
-            ImageSide(first, good, good, good, good)
+            CachedImage(first, good, good, good, good)
             if kind == "cpu"
-            else MetaEmbedding(first, (good, good))
+            else ModulesEmbedding(first, (good, good))
         )
         assert embedding.is_finite() is expected

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sam2_block.backends.local.candidates import Choice, select
 from sam2_block.backends.local.compute_pool import cores, each
-from sam2_block.backends.local.devices import Compute
+from sam2_block.backends.local.devices import ComputeTarget
 from sam2_block.backends.local.network import Embedding, Network, PromptBatch
 from sam2_block.backends.local.upsample import LowResMask
 from sam2_block.errors import ModelError
@@ -24,7 +24,7 @@ _NEGATIVE, _POSITIVE, _TOP_LEFT, _BOTTOM_RIGHT = 0, 1, 2, 3
 
 def decode(
     network: Network,
-    compute: Compute,
+    compute: ComputeTarget,
     embedding: Embedding,
     prompts: Sequence[Prompt],
     image_hw: tuple[int, int],
@@ -103,7 +103,7 @@ def _decode_batch(
     return np.concatenate(logits), np.concatenate(scores)
 
 
-def _check_finite(output: str, values: NDArray[np.float32], compute: Compute) -> None:
+def _check_finite(output: str, values: NDArray[np.float32], compute: ComputeTarget) -> None:
     if not np.isfinite(values).all():
         remedy = (
             "Its weights may be damaged: use another copy of them."

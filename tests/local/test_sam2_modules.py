@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from sam2_block.backends.local.checkpoints import fetch_checkpoint
-from sam2_block.backends.local.decoder import decode
-from sam2_block.backends.local.devices import Compute
-from sam2_block.backends.local.encoder import encode
-from sam2_block.backends.local.lean.network import LeanNetwork
-from sam2_block.backends.local.meta_network import MetaNetwork
+from sam2_block.backends.local.prompt_decoding import decode
+from sam2_block.backends.local.devices import ComputeTarget
+from sam2_block.backends.local.image_encoding import encode
+from sam2_block.backends.local.cpu.cpu_network import CpuNetwork
+from sam2_block.backends.local.sam2_modules import Sam2Modules
 from sam2_block.backends.local.model import load_model
 from sam2_block.backends.local.upsample import LowResMask
 from sam2_block.prompts import LabeledPoint, Prompt
@@ -41,9 +41,9 @@ PROMPTS = [
 
 
 def answers(
-    kind: type[LeanNetwork] | type[MetaNetwork], precision: str, image: np.ndarray, multimask: bool
+    kind: type[CpuNetwork] | type[Sam2Modules], precision: str, image: np.ndarray, multimask: bool
 ) -> list[LowResMask]:
-    compute = Compute(CPU, precision)
+    compute = ComputeTarget(CPU, precision)
     network = kind(load_model("demo", fetch_checkpoint("demo", Settings()), CPU), compute)
     return decode(
         network,
@@ -57,8 +57,8 @@ def answers(
 
 @pytest.mark.parametrize("multimask", [True, False])
 def test_both_networks_give_the_same_masks(coins: np.ndarray, multimask: bool) -> None:
-    found = answers(MetaNetwork, "fp32", coins, multimask)
-    expected = answers(LeanNetwork, "fp32", coins, multimask)
+    found = answers(Sam2Modules, "fp32", coins, multimask)
+    expected = answers(CpuNetwork, "fp32", coins, multimask)
     for one, other in zip(found, expected, strict=True):
         assert (one.x, one.y, one.image_hw) == (other.x, other.y, other.image_hw)
         assert one.score == pytest.approx(other.score, abs=1e-5)
@@ -66,8 +66,8 @@ def test_both_networks_give_the_same_masks(coins: np.ndarray, multimask: bool) -
 
 
 def test_half_precision_of_metas_modules_gives_nearly_the_same_masks(coins: np.ndarray) -> None:
-    found = answers(MetaNetwork, "bf16", coins, True)
-    expected = answers(MetaNetwork, "fp32", coins, True)
+    found = answers(Sam2Modules, "bf16", coins, True)
+    expected = answers(Sam2Modules, "fp32", coins, True)
     assert any(one.score != other.score for one, other in zip(found, expected, strict=True))
     for one, other in zip(found, expected, strict=True):
         assert one.score == pytest.approx(other.score, abs=0.05)
@@ -92,7 +92,7 @@ def test_in_single_precision_it_gives_what_metas_predictor_gives(
     coins: np.ndarray, multimask: bool, metas_in: Any
 ) -> None:
     agreements = compare(
-        answers(MetaNetwork, "fp32", coins, multimask),
+        answers(Sam2Modules, "fp32", coins, multimask),
         metas_in("fp32"),
         PROMPTS,
         multimask_output=multimask,
@@ -108,7 +108,7 @@ def test_in_half_precision_it_gives_what_metas_predictor_gives(
     metas_precision = precision if reference == "same" else reference
     with autocast("cpu", metas_precision):
         agreements = compare(
-            answers(MetaNetwork, precision, coins, True),
+            answers(Sam2Modules, precision, coins, True),
             metas_in(metas_precision),
             PROMPTS,
             multimask_output=True,
@@ -119,14 +119,14 @@ def test_in_half_precision_it_gives_what_metas_predictor_gives(
 
 def test_a_batch_is_smaller_where_prompts_have_more_tokens() -> None:
     model = load_model("demo", fetch_checkpoint("demo", Settings()), CPU)
-    network = MetaNetwork(model, Compute(CPU, "fp32"))
+    network = Sam2Modules(model, ComputeTarget(CPU, "fp32"))
     assert network.batch_size(2) > network.batch_size(100) >= 1
     assert network.batch_size(10**9) == 1
 
 
 def test_the_embedding_knows_its_bytes(coins: np.ndarray) -> None:
-    compute = Compute(CPU, "fp32")
+    compute = ComputeTarget(CPU, "fp32")
     model = load_model("demo", fetch_checkpoint("demo", Settings()), CPU)
-    embedding = encode(MetaNetwork(model, compute), compute, coins)
+    embedding = encode(Sam2Modules(model, compute), compute, coins)
     side, channels = 36, 128
     assert embedding.nbytes == 4 * side * side * channels * (1 + 2 + 1)

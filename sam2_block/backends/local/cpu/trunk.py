@@ -1,9 +1,9 @@
 """Hiera, the image encoder's trunk, a strip of the image at a time.
 
-The same arithmetic as `Hiera` of `sam2/modeling/backbones/hieradet.py`. A block with windows treats
-every row of windows on its own, from the norm before its attention to the sum after its MLP: so
-what a strip needs stays in a core's cache, and no layer of the whole image stands in memory but the
-tokens themselves. These are summed in single precision, whatever the products are computed in.
+The same arithmetic as `Hiera` of `sam2/modeling/backbones/hieradet.py`. Blocks with windowed
+attention run one strip of windows at a time, from the first norm to the second residual: a strip
+stays in a core's cache, and of the whole image only the tokens stand in memory. The residual stream
+is in single precision, whatever the precision of the products.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import torch.nn.functional as F  # noqa: N812 - the name that every PyTorch read
 from torch import Tensor
 
 from sam2_block.backends.local.compute_pool import each
-from sam2_block.backends.local.lean.attention import STRIP, Attention, maxima_of_2x2
-from sam2_block.backends.local.lean.linear import Linear, normed
-from sam2_block.backends.local.lean.strips import strip_of, strips
+from sam2_block.backends.local.cpu.attention import STRIP, Attention, maxima_of_2x2
+from sam2_block.backends.local.cpu.linear import Linear, normed
+from sam2_block.backends.local.cpu.strips import strip_of, strips
 
 
 class Trunk:
@@ -26,7 +26,7 @@ class Trunk:
 
     Args:
         trunk: Meta's `Hiera`, its weights loaded.
-        side: Side of the square of pixels that it will see.
+        side: Side of the square input, in pixels.
         dtype: Of the products.
     """
 
@@ -62,7 +62,7 @@ class Trunk:
         def embed(rows: slice) -> None:
             first = rows.start * stride - above
             last = (rows.stop - 1) * stride - above + kernel
-            # Only the image's own border is padded, not that of each strip.
+            # Pad the border of the image, not that of the strip.
             strip = F.pad(
                 pixels[:, :, max(0, first) : last],
                 (across, across, max(0, -first), max(0, last - height)),
@@ -87,13 +87,13 @@ class _Block:
         self._attention = Attention(block.attn, dtype)
         self._widen, self._narrow = (Linear.of(layer, dtype) for layer in block.mlp.layers)
         self._activation = block.mlp.act
-        # What it makes takes the tokens' place, and not only adds to them: rounded to half
-        # precision it would be most of the error.
+        # Its output replaces the residual stream: rounded to half precision it would be most of
+        # the error.
         widens = block.dim != block.dim_out
         self._shortcut = Linear.of(block.proj, torch.float32) if widens else None
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        """Treat `(h, w, C)`; what is given may be overwritten."""
+        """Apply the block to `(h, w, C)`, which may be overwritten."""
         return self._of_windows(tokens) if self._window else self._of_all(tokens)
 
     def _of_windows(self, tokens: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ class _Block:
                 short = self._shortcut(x)
                 into.copy_(maxima_of_2x2(short) if self._pooled else short)
             x = x.to(self._dtype)
-            # Tokens are added after the norm, as zeros, to fill the last windows.
+            # Pad the last windows with zeros, after the norm.
             below, right = -part.shape[0] % side, -part.shape[1] % side
             if below or right:
                 x = F.pad(x, (0, 0, 0, right, 0, below))
@@ -146,5 +146,5 @@ class _Block:
         tokens += self._narrow(hidden)
 
     def _normed(self, tokens: Tensor, norm: Any) -> Tensor:
-        """Apply a norm in single precision, and give what it makes to the products."""
+        """Apply a norm in single precision, for a product in the block's."""
         return normed(tokens, norm).to(self._dtype)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that every PyTorch reader expects
 
 from sam2_block.backends.local.compute_pool import each
-from sam2_block.backends.local.devices import Compute
+from sam2_block.backends.local.devices import ComputeTarget
 from sam2_block.backends.local.network import Embedding, Network
 from sam2_block.errors import ModelError
 from sam2_block.images import Image, rgb_channels
@@ -18,7 +18,7 @@ _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 
 
-def encode(network: Network, compute: Compute, image: Image) -> Embedding:
+def encode(network: Network, compute: ComputeTarget, image: Image) -> Embedding:
     """Run the image encoder on one image, as Meta's `SAM2ImagePredictor.set_image` does.
 
     Args:

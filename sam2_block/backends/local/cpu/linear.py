@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - the name that every PyTorch read
 from torch import Tensor
 
 from sam2_block.backends.local.compute_pool import each
-from sam2_block.backends.local.lean.strips import strips
+from sam2_block.backends.local.cpu.strips import strips
 
 # Pixels that each thread treats at a time.
 _STRIP = 2048

@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from sam2_block.backends.local.compute_pool import each
-from sam2_block.backends.local.lean.linear import Linear, product
-from sam2_block.backends.local.lean.strips import strips
+from sam2_block.backends.local.cpu.linear import Linear, product
+from sam2_block.backends.local.cpu.strips import strips
 
-# Tokens that each thread treats at a time.
+# Tokens in a block.
 STRIP = 1024
 
-# Rows of the matrix of all tokens against all that each thread computes at a time: they stay in a
-# core's cache.
+# Rows of the attention matrix in a block: they stay in a core's cache.
 _ROWS = 256
 
 
@@ -32,7 +31,7 @@ class Attention:
     def __init__(self, attention: Any, dtype: torch.dtype) -> None:
         self.heads = int(attention.num_heads)
         qkv = attention.qkv
-        # The scale of the logits goes into the queries' weights.
+        # Fold the scale of the logits into the query weights.
         scale = qkv.weight.new_ones(3, qkv.out_features // 3)
         scale[0] = (scale.shape[1] / self.heads) ** -0.5
         scale = scale.flatten()
@@ -58,15 +57,22 @@ class Attention:
         query, key, value = qkv[0], qkv[1].flatten(1, 2), qkv[2].flatten(1, 2)
         if pooled:
             query, side = maxima_of_2x2(query), side // 2
-        shares = torch.softmax(query.flatten(1, 2) @ key.transpose(1, 2), -1)
-        found = (shares @ value).reshape(self.heads, down, across, side, side, -1)
-        found = found.permute(1, 3, 2, 4, 0, 5).reshape(down * side, across * side, -1)
-        return self._proj(found)
+        weights = torch.softmax(query.flatten(1, 2) @ key.transpose(1, 2), -1)
+        attended = (weights @ value).reshape(self.heads, down, across, side, side, -1)
+        attended = attended.permute(1, 3, 2, 4, 0, 5).reshape(down * side, across * side, -1)
+        return self._proj(attended)
 
     def of_all(self, x: Tensor, norm: Callable[[Tensor], Tensor]) -> Tensor:
-        """Attend from every token to all; `(N, C)`, normed by `norm`, to `(N, D)`, not projected.
+        """Attend from every token to all, without the output projection.
 
         PyTorch's fused attention multiplies by MKL, and gains nothing from half precision.
+
+        Args:
+            x: `(N, C)`.
+            norm: The norm before attention.
+
+        Returns:
+            `(N, D)`.
         """
         count, width = len(x), self._qkv.weight.shape[0] // 3 // self.heads
         qkv = self._qkv.weight.new_empty(3, self.heads, count, width)
@@ -77,19 +83,19 @@ class Attention:
 
         each(project, strips(count, STRIP))
         output = qkv.new_empty(count, self.heads, width)
-        values = [value.t() for value in qkv[2]]
+        query, key, value = qkv[0], qkv[1], qkv[2].transpose(1, 2)
 
         def attend(job: tuple[int, slice]) -> None:
             head, part = job
-            logits = product(qkv[0, head, part], qkv[1, head])
-            output[part, head] = product(logits.softmax(-1), values[head])
+            logits = product(query[head, part], key[head])
+            output[part, head] = product(logits.softmax(-1), value[head])
 
         each(attend, itertools.product(range(self.heads), strips(count, _ROWS)))
         return output.flatten(1)
 
-    def project(self, found: Tensor) -> Tensor:
-        """Bring what `of_all` found back among the tokens."""
-        return self._proj(found)
+    def project(self, attended: Tensor) -> Tensor:
+        """Apply the output projection to what `of_all` returns."""
+        return self._proj(attended)
 
 
 def maxima_of_2x2(x: Tensor) -> Tensor:

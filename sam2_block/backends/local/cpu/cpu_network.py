@@ -7,28 +7,29 @@ from typing import Any
 from torch import Tensor
 
 from sam2_block.backends.local.candidates import Stability
-from sam2_block.backends.local.devices import Compute
-from sam2_block.backends.local.lean.decoder import Decoder, LazyCandidates
-from sam2_block.backends.local.lean.image_side import ImageSide
-from sam2_block.backends.local.lean.neck import Features, Neck
-from sam2_block.backends.local.lean.trunk import Trunk
+from sam2_block.backends.local.devices import ComputeTarget
+from sam2_block.backends.local.cpu.decoder import Decoder, LazyCandidates
+from sam2_block.backends.local.cpu.cached_image import CachedImage
+from sam2_block.backends.local.cpu.neck import Features, Neck
+from sam2_block.backends.local.cpu.trunk import Trunk
 from sam2_block.backends.local.memory_conditioning import MemoryConditioning
 from sam2_block.backends.local.network import Memory, PromptBatch
 from sam2_block.backends.local.prompt_encoder import PromptEncoder
 
 
-class LeanNetwork:
-    """Computes what Meta's modules do, without waiting for memory; see `Network`.
+class CpuNetwork:
+    """Computes what Meta's modules compute, in blocks that stay in cache; see `Network`.
 
-    Half precision reaches the trunk's products only, which are nine tenths of a new image's work.
-    Behind them it would take another of three masks for the best wherever two are nearly as good.
+    Half precision is used in the trunk's products only, nine tenths of the work of a new image.
+    Neck and decoder stay in single precision, where half would more often select another of nearly
+    tied candidates.
 
     Args:
         model: A `SAM2Base` on the CPU; it shares its weights, in single precision.
         compute: Its precision is that of the trunk's products; all else is single.
     """
 
-    def __init__(self, model: Any, compute: Compute) -> None:
+    def __init__(self, model: Any, compute: ComputeTarget) -> None:
         self._compute = compute
         self.image_size = int(model.image_size)
         self.stability = Stability.of(model.sam_mask_decoder)
@@ -43,18 +44,18 @@ class LeanNetwork:
         with self._compute.full_precision():
             return self._neck(self._trunk(pixels))
 
-    def condition(self, features: Features, memory: Memory | None = None) -> ImageSide:
+    def condition(self, features: Features, memory: Memory | None = None) -> CachedImage:
         """Make an embedding of features; see `Network.condition`."""
         with self._compute.full_precision():
             top = features.stride_16.permute(2, 0, 1)[None]
             top = self._condition(top, memory)[0].permute(1, 2, 0)
-            return self._decoder.image_side(features._replace(stride_16=top))
+            return self._decoder.cached_image(features._replace(stride_16=top))
 
     def batch_size(self, tokens: int) -> int:
         """Return how many prompts are decoded together; see `Network.batch_size`."""
         return self._decoder.batch_size(tokens)
 
-    def decode(self, embedding: ImageSide, prompts: PromptBatch) -> LazyCandidates:
+    def decode(self, embedding: CachedImage, prompts: PromptBatch) -> LazyCandidates:
         """Propose masks; see `Network.decode`."""
         with self._compute.full_precision():
             masks = prompts.mask_logits

@@ -10,10 +10,10 @@ import torch
 
 from sam2_block.backends.local.candidates import Stability, select
 from sam2_block.backends.local.checkpoints import fetch_checkpoint
-from sam2_block.backends.local.lean import linear, transformer
-from sam2_block.backends.local.lean.decoder import Decoder
-from sam2_block.backends.local.lean.neck import Features, Neck
-from sam2_block.backends.local.lean.trunk import Trunk
+from sam2_block.backends.local.cpu import linear, transformer
+from sam2_block.backends.local.cpu.decoder import Decoder
+from sam2_block.backends.local.cpu.neck import Features, Neck
+from sam2_block.backends.local.cpu.trunk import Trunk
 from sam2_block.backends.local.model import build_model, load_model, meta_config
 from sam2_block.settings import Settings
 
@@ -56,10 +56,10 @@ def compare(model: Any, labels: torch.Tensor, multimask: bool) -> None:
         high_res_features=list(high_res),
     )
     rows, best = torch.arange(len(scores)), scores.argmax(1)
-    lean = Decoder(model)
+    decoder = Decoder(model)
     fine, coarse = high_res
     rows_of = [x[0].permute(1, 2, 0) for x in (embedding, coarse, fine)]
-    candidates = lean.decode(lean.image_side(Features(*rows_of)), sparse)
+    candidates = decoder.decode(decoder.cached_image(Features(*rows_of)), sparse)
     stability = Stability.of(model.sam_mask_decoder)
     taken = select(candidates, "best" if multimask else "stable", stability)
     torch.testing.assert_close(taken.logits[:, 0], masks[rows, best], rtol=1e-4, atol=1e-4)
@@ -84,13 +84,13 @@ def test_prompts_of_many_tokens_are_decoded_in_small_batches(tokens: int, size: 
 def test_many_tokens_sweep_over_fewer_pixels_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on many cores, where the logits of all pixels would stand in memory at once."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
-    to, largest = transformer._Answers.to, []
+    apply, largest = transformer._ImageToTokenAttention.apply, []
 
-    def watched(answers: Any, row: int, pixels: torch.Tensor, placed: torch.Tensor) -> Any:
-        largest.append(answers.keys.shape[1] * len(pixels))
-        return to(answers, row, pixels, placed)
+    def watched(attention: Any, row: int, pixels: torch.Tensor, queries: torch.Tensor) -> Any:
+        largest.append(attention.keys.shape[1] * len(pixels))
+        return apply(attention, row, pixels, queries)
 
-    monkeypatch.setattr(transformer._Answers, "to", watched)
+    monkeypatch.setattr(transformer._ImageToTokenAttention, "apply", watched)
     compare(model_of("demo"), torch.tensor([[1, 0] * 500]), multimask=True)
     assert max(largest) <= transformer._LOGITS
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that every PyTorch reader expects
 from torch import Tensor
 
-from sam2_block.backends.local.lean.linear import Linear, in_strips
+from sam2_block.backends.local.cpu.linear import Linear, in_strips
 
 
 class Features(NamedTuple):

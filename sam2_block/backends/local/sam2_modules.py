@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sam2_block.backends.local.candidates import Stability
-from sam2_block.backends.local.devices import Compute
+from sam2_block.backends.local.devices import ComputeTarget
 from sam2_block.backends.local.memory_conditioning import MemoryConditioning
 from sam2_block.backends.local.network import Memory, PromptBatch
 from sam2_block.backends.local.prompt_encoder import PromptEncoder
@@ -27,8 +27,8 @@ _TOKEN_BYTES = 8 * 4 * 3
 
 
 @dataclass(frozen=True)
-class MetaEmbedding:
-    """One encoded image; its raw features before `MetaNetwork.condition`.
+class ModulesEmbedding:
+    """One encoded image; its raw features before `Sam2Modules.condition`.
 
     Attributes:
         image: `(1, C, h, w)`, stride 16: what the mask decoder attends to.
@@ -48,7 +48,7 @@ class MetaEmbedding:
         return bool(torch.isfinite(self.image).all())
 
 
-class MetaNetwork:
+class Sam2Modules:
     """Runs a `SAM2Base`, as Meta's `SAM2ImagePredictor` does; see `Network`.
 
     Args:
@@ -56,7 +56,7 @@ class MetaNetwork:
         compute: Device and precision.
     """
 
-    def __init__(self, model: Any, compute: Compute) -> None:
+    def __init__(self, model: Any, compute: ComputeTarget) -> None:
         self._condition = MemoryConditioning(model)
         model.image_encoder.neck.position_encoding = _NoPositions()
         self._model = model
@@ -74,17 +74,17 @@ class MetaNetwork:
             # What was computed here is queued on this thread's stream; other threads have others.
             torch.cuda.current_stream(compute.device).synchronize()
 
-    def encode(self, pixels: Tensor) -> MetaEmbedding:
+    def encode(self, pixels: Tensor) -> ModulesEmbedding:
         """Encode an image; see `Network.encode`."""
         model = self._model
         with self._compute.autocast():
             fine, middle, top = model.forward_image(pixels)["backbone_fpn"][-3:]
-        return MetaEmbedding(top, (fine, middle))
+        return ModulesEmbedding(top, (fine, middle))
 
-    def condition(self, features: MetaEmbedding, memory: Memory | None = None) -> MetaEmbedding:
+    def condition(self, features: ModulesEmbedding, memory: Memory | None = None) -> ModulesEmbedding:
         """Make an embedding of features; see `Network.condition`."""
         with self._compute.autocast():
-            return MetaEmbedding(self._condition(features.image, memory), features.high_res)
+            return ModulesEmbedding(self._condition(features.image, memory), features.high_res)
 
     def batch_size(self, tokens: int) -> int:
         """Return how many prompts are decoded together; see `Network.batch_size`."""
@@ -92,7 +92,7 @@ class MetaNetwork:
         prompt = embedding * _PROMPT_OVER_EMBEDDING + self._pixels * tokens * _TOKEN_BYTES
         return max(1, _BATCH_BYTES // prompt)
 
-    def decode(self, embedding: MetaEmbedding, prompts: PromptBatch) -> MetaCandidates:
+    def decode(self, embedding: ModulesEmbedding, prompts: PromptBatch) -> ModulesCandidates:
         """Propose masks; see `Network.decode`."""
         side = int(self._model.sam_image_embedding_size)
         with self._compute.full_precision():
@@ -110,11 +110,11 @@ class MetaNetwork:
                 repeat_image=True,
                 high_res_features=list(embedding.high_res),
             )
-        return MetaCandidates(scores.float(), masks)
+        return ModulesCandidates(scores.float(), masks)
 
 
 @dataclass(frozen=True)
-class MetaCandidates:
+class ModulesCandidates:
     """Candidates that are all there; see `Candidates`.
 
     Attributes:
