@@ -87,7 +87,7 @@ def test_all_is_computed_on_the_gpu_and_small_masks_come_back(
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     with Crossings() as crossings:
         embedding = network.condition(network.encode(preprocess(image, network.image_size, GPU)))
-        prompts = decoder._prompt_batch(BOXES, (HEIGHT, WIDTH), network.image_size, GPU)
+        prompts = prompt_decoding._prompt_batch(BOXES, (HEIGHT, WIDTH), network.image_size, GPU)
         taken = select(network.decode(embedding, prompts), choice, network.stability)
         logits, scores = taken.logits.cpu(), taken.scores.cpu()
     tensors = (embedding.image, *embedding.high_res, prompts.coordinates, prompts.labels)
