@@ -97,8 +97,8 @@ def prompt_rows(
         `detection_id`; `confidence` is the detector's, NaN where it gave none. Classes with a name
         and no number have a number made of the name (`class_ids`). A point's object is of class
         `foreground`, whose number no other class here has; it has an empty `prompt_detection_id`,
-        is untracked (-1) where others are tracked, and has NaN, 0, False, empty text or None in
-        further columns.
+        is untracked (-1) where others are tracked, and has the null value of their type (NaN, 0,
+        False, empty text or None) in further columns.
     """
     count, point_objects = len(kept), len(point_boxes_xyxy)
     total = len(detections)
@@ -177,17 +177,17 @@ def object_column(values: Sequence[Any]) -> NDArray[Any]:
 
 
 def _extended(column: NDArray[Any], rows: int, fill: Any = None) -> NDArray[Any]:
-    """Append `rows` rows to a column, filled with what stands for nothing in its type."""
+    """Append `rows` rows to a column, filled with the null value of its type."""
     if fill is None:
-        fill = _nothing(column)
+        fill = _null_of(column)
     tail = np.empty((rows, *column.shape[1:]), dtype=column.dtype)
-    for place in np.ndindex(tail.shape):
-        tail[place] = fill
+    for index in np.ndindex(tail.shape):
+        tail[index] = fill
     return np.concatenate([column, tail])
 
 
-def _nothing(column: NDArray[Any]) -> Any:
-    """Return what stands for nothing among the values of a column.
+def _null_of(column: NDArray[Any]) -> Any:
+    """Return the null value of a column's type.
 
     Text is empty text also in a column of objects, as the engine pads the names of keypoints; where
     the values are lists or arrays, such as a row's keypoints, it is an empty list.

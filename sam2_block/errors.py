@@ -15,14 +15,14 @@ Sam2BlockError
 │   ├── CheckpointNotFoundError        they are in none of the places searched
 │   └── CheckpointInvalidError         the file is not what its name says
 ├── ModelError                         the model ran, and gave nothing that can be used
-└── RemoteError                        a server was asked, and did not answer as it should
+└── RemoteError                        a server did not respond as it should
     ├── RemoteConnectionError          no connection, or it broke
-    ├── RemoteTimeoutError             no answer in time
-    ├── RemoteStatusError              an answer that is an error
+    ├── RemoteTimeoutError             no response in time
+    ├── RemoteStatusError              a response that is an error
     └── RemoteAnswerError              an answer that is not what the endpoint promises
 ```
 
-A message says what was expected, what came, and what to do. None holds a secret: the Workflows
+A message says what was expected, what was given, and what to do. None holds a secret: the Workflows
 engine shows `str(error)` to the caller.
 """
 
@@ -92,11 +92,11 @@ class ModelError(Sam2BlockError):
 
 
 class RemoteError(Sam2BlockError):
-    """A server was asked, and did not answer as it should.
+    """A server did not respond as it should.
 
     Attributes:
         transient: Whether the same request may well succeed later.
-        retry_after_s: How long the server asked to wait, in seconds, or None.
+        retry_after_s: The server's `Retry-After` in seconds, or None.
     """
 
     def __init__(
@@ -118,11 +118,11 @@ class RemoteConnectionError(RemoteError):
 
 
 class RemoteTimeoutError(RemoteError):
-    """The server did not answer in time."""
+    """The server did not respond in time."""
 
 
 class RemoteStatusError(RemoteError):
-    """The server answered with an HTTP status other than 200.
+    """The server responded with an HTTP status other than 200.
 
     Attributes:
         status: That status.
@@ -150,4 +150,4 @@ class RemoteStatusError(RemoteError):
 
 
 class RemoteAnswerError(RemoteError):
-    """The server's answer is not what the endpoint promises; nothing of it is used."""
+    """The server's response is not what the endpoint promises; nothing of it is used."""

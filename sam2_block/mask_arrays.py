@@ -30,10 +30,10 @@ class MaskArray:
     """The masks of one image, filled in one at a time.
 
     Args:
-        most: The number of masks that may come.
+        max_masks: Maximum of masks that will be appended.
         image_hw: Height and width of the image.
         dense_bytes: Most bytes of the dense array of `auto`; the masks are held compactly where
-            `most` of them would take more.
+            `max_masks` of them would take more.
         form: `dense` or `compact`, whatever the size, or `auto`.
 
     Raises:
@@ -41,16 +41,16 @@ class MaskArray:
     """
 
     def __init__(
-        self, most: int, image_hw: tuple[int, int], dense_bytes: int, form: MaskForm = "auto"
+        self, max_masks: int, image_hw: tuple[int, int], dense_bytes: int, form: MaskForm = "auto"
     ) -> None:
         height, width = image_hw
         self._image_hw = image_hw
         self._form = form
         self._count = 0
         self._compact: list[CompactMask] = []
-        fits = most * height * width <= dense_bytes
+        fits = max_masks * height * width <= dense_bytes
         is_dense = form == "dense" or (form == "auto" and fits)
-        self._dense = blank_masks(most, image_hw, _ADVICE[form]) if is_dense else None
+        self._dense = blank_masks(max_masks, image_hw, _ADVICE[form]) if is_dense else None
 
     def append(self, mask: CroppedMask) -> None:
         """Add the next mask."""

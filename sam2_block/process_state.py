@@ -11,7 +11,7 @@ all fork. So every object that holds such a thing registers here, and is reset i
 - `EmbeddingCache`: keeps its embeddings, which are memory of the child, and counts their bytes.
 - `ModelRegistry`: keeps the models on the CPU, none in use; those on a GPU are unusable, and go.
 - `ComputePool`: no threads and no jobs; the first call starts some.
-- `Places`: no holders. The parent's requests are not the child's.
+- `ExpiringSemaphore`: no holders. The parent's requests are not the child's.
 - `RemoteService`: no client; the first request opens one. The parent's connections stay open.
 
 Locks are entered by `with` themselves, and not by methods or a `Condition` around them: those are

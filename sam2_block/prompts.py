@@ -1,4 +1,4 @@
-"""What SAM 2 is asked: one prompt for one object, made from a box or from points.
+"""Prompts for SAM 2: one for each object, made from a box or from points.
 
 Coordinates are absolute pixels of the image, x to the right and y down, with (0, 0) the upper left
 corner of the upper left pixel.
@@ -42,7 +42,7 @@ class Prompt:
 
     def __post_init__(self) -> None:
         if self.box_xyxy is None and not self.points:
-            # SAM 2 answers an empty prompt with a mask of "something": never ask.
+            # SAM 2 predicts a mask of something for an empty prompt.
             raise PromptError("a prompt needs a box or at least one point; got neither.")
 
     @property

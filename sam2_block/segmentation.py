@@ -15,12 +15,12 @@ from sam2_block.detections import prompt_rows, read_rows
 from sam2_block.images import Image, as_image
 from sam2_block.mask_arrays import MaskArray
 from sam2_block.masks import EMPTY_MASK
+from sam2_block.normalized_coordinates import warn_of_normalized_coordinates
 from sam2_block.out_of_memory import naming_mask_memory_errors
 from sam2_block.prompt_limits import PromptLimits
 from sam2_block.row_prompts import RowPrompt, row_prompts
 from sam2_block.segment_options import ConfidenceSource, SegmentOptions
 from sam2_block.settings import DEFAULT_DENSE_MASK_BYTES, MaskForm
-from sam2_block.shares import warn_of_shares
 
 DEFAULT_LIMITS = PromptLimits()
 
@@ -65,7 +65,7 @@ def segment_image(
     image_hw = (image.shape[0], image.shape[1])
     source = read_rows(sv.Detections.empty() if detections is None else detections)
     prompts = row_prompts(source, points, image_hw, options, limits)
-    warn_of_shares([one.prompt for one in prompts], image_hw)
+    warn_of_normalized_coordinates([one.prompt for one in prompts], image_hw)
     # Before anything is computed that would be lost if there is no memory for them.
     array = MaskArray(len(prompts), image_hw, dense_mask_bytes, masks)
     predictions = _predict(backend, image, prompts, options)

@@ -51,16 +51,17 @@ def names_of(things: str, known: tuple[str, ...]) -> Reader:
     return read
 
 
-def whole_number(unit: str, least: int, most: int | None = None) -> Reader:
-    """Make a reader of a whole number of some unit from `least` to `most`."""
-    wanted = f"a whole number of {unit}, {least} " + ("or more" if most is None else f"to {most}")
+def whole_number(unit: str, minimum: int, maximum: int | None = None) -> Reader:
+    """Make a reader of a whole number of some unit from `minimum` to `maximum`."""
+    upper = "or more" if maximum is None else f"to {maximum}"
+    wanted = f"a whole number of {unit}, {minimum} {upper}"
 
     def read(value: Any) -> int:
         try:
             number = int(str(value).strip())
         except ValueError:
             raise ValueError(wanted) from None
-        if number < least or (most is not None and number > most):
+        if number < minimum or (maximum is not None and number > maximum):
             raise ValueError(wanted)
         return number
 

@@ -172,16 +172,16 @@ class Settings:
         return replace(self, **read)
 
     def local(self) -> Settings:
-        """Return a copy with what SAM 2 in this process depends on, and defaults for the rest.
+        """Return the key of the process-wide local backend: all other settings are defaults.
 
-        What a process shares is kept by it: steps that differ in anything else share all the same.
+        Steps whose settings differ only elsewhere share one backend.
         """
         return self._keeping(_LOCAL)
 
     def remote(self) -> Settings:
-        """Return a copy with what requests depend on, but for the server and the key.
+        """Return the key of the process-wide remote service: all other settings are defaults.
 
-        Steps that ask different servers, or show different keys, share connections and bounds.
+        Steps with different servers or API keys share its connections and limits.
         """
         return self._keeping(_REMOTE)
 

@@ -81,4 +81,6 @@ def _is_host(host: str) -> bool:
 def _shown(parts: SplitResult, host: str) -> str:
     if not parts.scheme or not _is_host(host):
         return "something else"
-    return f"{parts.scheme}://{host} with more, or with a scheme that is neither"
+    if parts.scheme not in _DEFAULT_PORTS:
+        return f"{parts.scheme}://{host}, whose scheme is another"
+    return f"{parts.scheme}://{host} with a user, query, fragment or unusual path"

@@ -15,10 +15,10 @@ from sam2_block.prompts import Prompt
 
 
 class MaskPrediction(Protocol):
-    """SAM 2's answer to one prompt.
+    """The mask that SAM 2 predicts for one prompt.
 
-    The mask itself is made on demand, so that answers which are filtered out by their score cost
-    nothing, and so that the masks of many prompts are not all held at full size.
+    The mask itself is made on demand: predictions that are dropped by their score cost nothing, and
+    the masks of many prompts are not all held at full size.
     """
 
     @property
@@ -33,7 +33,7 @@ class MaskPrediction(Protocol):
 
 @dataclass(frozen=True)
 class ReadyPrediction:
-    """An answer whose mask is there already, held as its crop.
+    """A prediction whose mask is made already, held as its crop.
 
     Attributes:
         score: Predicted quality, 0 to 1.
@@ -63,7 +63,7 @@ class Backend(Protocol):
     def predict(
         self, image: Image, prompts: Sequence[Prompt], *, version: str, multimask_output: bool
     ) -> Sequence[MaskPrediction]:
-        """Answer every prompt on one image.
+        """Predict a mask for every prompt on one image.
 
         Args:
             image: `(H, W, 3)` BGR or `(H, W)` grey, `uint8`.
@@ -73,7 +73,7 @@ class Backend(Protocol):
                 best; otherwise it proposes one.
 
         Returns:
-            One answer a prompt, in the order of the prompts.
+            One prediction a prompt, in the order of the prompts.
 
         Raises:
             Sam2BlockError: The model cannot be had or run.
@@ -81,7 +81,7 @@ class Backend(Protocol):
         ...
 
     def embed(self, image: Image, *, version: str) -> None:
-        """Encode an image ahead of time, so that prompts on it are answered at once.
+        """Encode an image ahead of time, so that prompts on it are only decoded.
 
         Args:
             image: As `predict` takes it.

@@ -13,7 +13,7 @@ from sam2_block.prompts import Prompt
 
 
 class FakeBackend:
-    """Answers a box with the pixels inside it, and points with a square around the first positive.
+    """Predicts the pixels inside a box, and a square around the first positive of some points.
 
     Negative points clear the pixels within `radius` of them. Pass it to a workflow as the init
     parameter `sam2_block.backend`.
@@ -34,7 +34,7 @@ class FakeBackend:
     def predict(
         self, image: Image, prompts: Sequence[Prompt], *, version: str, multimask_output: bool
     ) -> list[ReadyPrediction]:
-        """Answer as the class says; see `Backend.predict`."""
+        """Predict as the class says; see `Backend.predict`."""
         self.calls.append(tuple(prompts))
         height, width = image.shape[:2]
         return [

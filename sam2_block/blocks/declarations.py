@@ -1,4 +1,4 @@
-"""What every block of this plugin declares of itself to the engine, and errors to its callers."""
+"""What every block of this plugin declares to the engine, and its errors as the engine's."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ RESTRICTIONS = [NOT_ON_HOSTED_SERVERLESS]
 
 
 @contextlib.contextmanager
-def errors_are_the_callers(image_index: tuple[int, ...] | None = None) -> Iterator[None]:
-    """Turn an error of the request into the engine's own, which it answers as the caller's fault.
+def as_engine_errors(image_index: tuple[int, ...] | None = None) -> Iterator[None]:
+    """Re-raise `InputError` as the engine's `RuntimeInputError` (HTTP 400), naming the image.
 
     Other errors of this package pass, and the engine reports them as the step's; those of a server
     name the image as well.
 
     Args:
-        image_index: The image's place in the batch, to be named in the message.
+        image_index: The image's index in the batch.
     """
-    place = "" if image_index is None else f"image {'.'.join(map(str, image_index))}: "
+    prefix = "" if image_index is None else f"image {'.'.join(map(str, image_index))}: "
     try:
         yield
     except InputError as error:
         raise RuntimeInputError(
-            public_message=f"{place}{error}",
+            public_message=f"{prefix}{error}",
             context="workflow_execution | step_execution",
             inner_error=error,
         ) from error
     except RemoteError as error:
-        error.args = (f"{place}{error}",)
+        error.args = (f"{prefix}{error}",)
         raise
 
 

@@ -125,8 +125,8 @@ def complete_detections(rows: sv.Detections, image: WorkflowImageData) -> Instan
         rows: Segmented rows of the image.
         image: The image they were found on.
     """
-    came = rows.metadata.get(_IMAGE, {})
-    names = dict(came.get(CLASS_NAMES_KEY) or {})
+    source = rows.metadata.get(_IMAGE, {})
+    names = dict(source.get(CLASS_NAMES_KEY) or {})
     height, width = rows.mask.shape[1:]
     detections = InstanceDetections(
         xyxy=_tensor(rows.xyxy, torch.float32),
@@ -139,9 +139,9 @@ def complete_detections(rows: sv.Detections, image: WorkflowImageData) -> Instan
         bboxes_metadata=[_entry(rows, index) for index in range(len(rows))],
     )
     attach_native_detection_metadata(detections, image, names, PREDICTION_TYPE)
-    # What the serialiser is told of polygons is said of the masks that came in.
-    came = {key: value for key, value in came.items() if key != SERIALISE_POLYGONS_KEY}
-    detections.image_metadata = {**came, **detections.image_metadata}
+    # `SERIALISE_POLYGONS_KEY` describes the incoming masks: drop it.
+    source = {key: value for key, value in source.items() if key != SERIALISE_POLYGONS_KEY}
+    detections.image_metadata = {**source, **detections.image_metadata}
     return detections
 
 
@@ -180,7 +180,7 @@ def _class_ids(rows: sv.Detections, names: dict[int, str]) -> list[int]:
     for index, (class_id, name) in enumerate(
         zip(rows.class_id.tolist(), rows.data[CLASS_NAME].tolist(), strict=True)
     ):
-        if _came(rows, index) is None:
+        if _source_entry(rows, index) is None:
             class_id = of_points
         names.setdefault(class_id, name)
         ids.append(class_id)
@@ -189,9 +189,9 @@ def _class_ids(rows: sv.Detections, names: dict[int, str]) -> list[int]:
 
 def _entry(rows: sv.Detections, index: int) -> dict[str, Any]:
     """Return a row's entry of `bboxes_metadata`."""
-    came = _came(rows, index) or {}
-    outdated = of_the_old_mask(came)
-    entry = {key: value for key, value in came.items() if key not in outdated}
+    source = _source_entry(rows, index) or {}
+    outdated = of_the_old_mask(source)
+    entry = {key: value for key, value in source.items() if key not in outdated}
     for name in POINT_COLUMNS:
         if entry.get(name) is not None:
             moved = rows.data[name][index]
@@ -205,8 +205,8 @@ def _entry(rows: sv.Detections, index: int) -> dict[str, Any]:
     return entry
 
 
-def _came(rows: sv.Detections, index: int) -> dict[str, Any] | None:
-    """Return the entry that a row's prompt came with; None for an object of points."""
+def _source_entry(rows: sv.Detections, index: int) -> dict[str, Any] | None:
+    """Return the entry of the row's detection; None for an object given by points."""
     entry = rows.data[_ENTRY][index] if _ENTRY in rows.data else None
     return entry if isinstance(entry, dict) else None
 

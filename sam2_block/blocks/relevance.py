@@ -1,4 +1,4 @@
-"""Fields that matter only beside others: the editor's hint, and the check that says the same.
+"""Fields that have an effect only beside others: the editor's hint, and the same check.
 
 The check reads the hint, so that the two cannot differ. The forms of the hint are those of the
 engine's own blocks.
@@ -32,7 +32,7 @@ def relevant_where(field: str, *values: str) -> dict[str, Any]:
 
 
 def refuse_fields_without_effect(step: BaseModel) -> None:
-    """Refuse the fields that a step sets to no avail; defaults and empty values are not set.
+    """Reject fields that have no effect in this step; defaults and empty values count as unset.
 
     Raises:
         ValidationError: Names every such field, and no value: it may be a key.
@@ -54,7 +54,7 @@ def refuse_fields_without_effect(step: BaseModel) -> None:
 
 
 def _problem(value: Any, name: str, condition: dict[str, Any]) -> str | None:
-    """Return what is wrong with the other field, and what would mend it."""
+    """Return what is wrong with the other field, and how to fix it."""
     values = condition.get("values")
     if values is None:
         return f"without `{name}`: connect `{name}`" if value is None else None

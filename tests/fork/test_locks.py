@@ -47,16 +47,16 @@ HELD = {
         "flights.run('key', int)",
     ),
     "requests under way": (
-        "from sam2_block.backends.remote.places import Places;"
-        " from sam2_block.backends.remote.retry import Deadline; places = Places(1)",
-        "places._changed",
-        "places.take('key', Deadline(3600)).__enter__()",
+        "from sam2_block.backends.remote.expiring_semaphore import ExpiringSemaphore;"
+        " from sam2_block.backends.remote.retry import Deadline; semaphore = ExpiringSemaphore(1)",
+        "semaphore._changed",
+        "semaphore.acquire('key', Deadline(3600)).__enter__()",
     ),
     "as many requests as there may be": (
-        "from sam2_block.backends.remote.places import Places;"
-        " from sam2_block.backends.remote.retry import Deadline; places = Places(1)",
-        "places.take('key', Deadline(3600))",
-        "places.take('key', Deadline(3600)).__enter__()",
+        "from sam2_block.backends.remote.expiring_semaphore import ExpiringSemaphore;"
+        " from sam2_block.backends.remote.retry import Deadline; semaphore = ExpiringSemaphore(1)",
+        "semaphore.acquire('key', Deadline(3600))",
+        "semaphore.acquire('key', Deadline(3600)).__enter__()",
     ),
     "the gate itself": (
         "",

@@ -15,12 +15,12 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sam2_block.backends.local import prompt_decoding
+from sam2_block.backends.local.candidates import Choice, select
 from sam2_block.backends.local.devices import ComputeTarget
 from sam2_block.backends.local.image_encoding import preprocess
-from sam2_block.backends.local.candidates import Choice, select
-from sam2_block.backends.local.sam2_modules import Sam2Modules
 from sam2_block.backends.local.model import build_model, meta_config
 from sam2_block.backends.local.network import make_network
+from sam2_block.backends.local.sam2_modules import Sam2Modules
 from sam2_block.prompts import LabeledPoint, Prompt
 from tests.local.crossings import Crossings
 

@@ -20,8 +20,8 @@ from sam2_block.backends.local import model_registry
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.local.checkpoint_file import read_checkpoint
 from sam2_block.backends.local.cpu import cpu_network as network_module
-from sam2_block.backends.local.sam2_modules import Sam2Modules
 from sam2_block.backends.local.model_registry import MODELS
+from sam2_block.backends.local.sam2_modules import Sam2Modules
 from sam2_block.prompts import LabeledPoint, Prompt
 from sam2_block.settings import Settings
 from tests.local.process_states import STATES

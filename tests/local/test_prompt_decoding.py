@@ -14,8 +14,8 @@ from sam2_block.backends.local import model_registry as registry_module
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.local.cpu.cached_image import CachedImage
 from sam2_block.backends.local.cpu.cpu_network import CpuNetwork
-from sam2_block.backends.local.sam2_modules import ModulesCandidates, ModulesEmbedding
 from sam2_block.backends.local.model_registry import MODELS
+from sam2_block.backends.local.sam2_modules import ModulesCandidates, ModulesEmbedding
 from sam2_block.errors import ModelError
 from sam2_block.prompts import Prompt
 from sam2_block.settings import Settings

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from sam2_block.backends.local.checkpoints import fetch_checkpoint
-from sam2_block.backends.local.prompt_decoding import decode
+from sam2_block.backends.local.cpu.cpu_network import CpuNetwork
 from sam2_block.backends.local.devices import ComputeTarget
 from sam2_block.backends.local.image_encoding import encode
-from sam2_block.backends.local.cpu.cpu_network import CpuNetwork
-from sam2_block.backends.local.sam2_modules import Sam2Modules
 from sam2_block.backends.local.model import load_model
+from sam2_block.backends.local.prompt_decoding import decode
+from sam2_block.backends.local.sam2_modules import Sam2Modules
 from sam2_block.backends.local.upsample import LowResMask
 from sam2_block.prompts import LabeledPoint, Prompt
 from sam2_block.settings import Settings

@@ -41,7 +41,9 @@ class Encoder:
 
 def test_bytes_are_those_of_all_tensors_in_their_type() -> None:
     half = torch.zeros((1, 2, 3), dtype=torch.float16)
-    assert ModulesEmbedding(half, (half, torch.zeros(5, dtype=torch.float32))).nbytes == 12 + 12 + 20
+    assert (
+        ModulesEmbedding(half, (half, torch.zeros(5, dtype=torch.float32))).nbytes == 12 + 12 + 20
+    )
 
 
 def test_second_request_gets_the_same_object() -> None:

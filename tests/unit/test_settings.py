@@ -261,7 +261,7 @@ def test_message_of_a_bad_url() -> None:
         Settings().override(api_url="https://user:pa55@a.example")
     assert str(caught.value) == (
         "SAM2_BLOCK_API_URL: expected http(s)://host[:port][/path] and nothing more; got"
-        " https://a.example with more, or with a scheme that is neither."
+        " https://a.example with a user, query, fragment or unusual path."
     )
 
 

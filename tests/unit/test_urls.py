@@ -13,10 +13,12 @@ NO_HOST = "expected http(s)://host[:port][/path] and nothing more; got something
 
 
 def with_more(scheme_and_host: str) -> str:
-    return (
-        f"expected http(s)://host[:port][/path] and nothing more; got {scheme_and_host} with more,"
-        " or with a scheme that is neither."
+    more = (
+        " with a user, query, fragment or unusual path"
+        if scheme_and_host.startswith("http")
+        else ", whose scheme is another"
     )
+    return f"expected http(s)://host[:port][/path] and nothing more; got {scheme_and_host}{more}."
 
 
 SAME = [

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from sam2_block import process_state
 from sam2_block.backends.local.compute_pool import COMPUTE_POOL
-from sam2_block.backends.local.prompt_decoding import decode
 from sam2_block.backends.local.embedding_cache import EmbeddingCache
 from sam2_block.backends.local.image_encoding import encode
 from sam2_block.backends.local.memory_errors import naming_memory_errors
 from sam2_block.backends.local.model_registry import MODELS, LoadedModel
 from sam2_block.backends.local.network import Embedding
+from sam2_block.backends.local.prompt_decoding import decode
 from sam2_block.backends.local.upsample import LowResMask
 from sam2_block.images import Image, content_key
 from sam2_block.prompts import Prompt
@@ -39,7 +39,7 @@ class LocalBackend:
     def predict(
         self, image: Image, prompts: Sequence[Prompt], *, version: str, multimask_output: bool
     ) -> list[LowResMask]:
-        """Answer every prompt on one image; see `Backend.predict`."""
+        """Predict a mask for every prompt; see `Backend.predict`."""
         with (
             MODELS.use(version, self.settings, self) as loaded,
             naming_memory_errors(version, loaded.compute),
@@ -90,5 +90,5 @@ def shared_backend(settings: Settings, user: object = None) -> LocalBackend:
         settings: The operator's settings.
         user: See `process_state.SharedObjects.get`.
     """
-    alike = settings.local()
-    return process_state.SHARED.get(("local", alike), lambda: LocalBackend(alike), user)
+    key = settings.local()
+    return process_state.SHARED.get(("local", key), lambda: LocalBackend(key), user)

@@ -16,13 +16,11 @@ _SINGLE = 0
 
 
 class Candidates(Protocol):
-    """Four candidates for each of `B` prompts: the single mask, then three.
+    """Four candidates for each of `B` prompts: the single mask, then three."""
 
-    Attributes:
-        scores: `(B, 4)` float32, the predicted quality (intersection over union) of each.
-    """
-
-    scores: Tensor
+    @property
+    def scores(self) -> Tensor:
+        """`(B, 4)` float32, the predicted quality (intersection over union) of each."""
 
     def logits(self, chosen: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return the logits of some candidates, which may be computed only now.

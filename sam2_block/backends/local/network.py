@@ -1,4 +1,4 @@
-"""SAM 2's passes, whatever computes them: pixels to features to an embedding, prompts to candidates.
+"""SAM 2's passes, whatever computes them: pixels, features, embedding, candidates.
 
 A video differs from an image in `condition` alone: there what was seen before is attended to.
 """

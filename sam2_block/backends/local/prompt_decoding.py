@@ -31,10 +31,9 @@ def decode(
     *,
     multimask_output: bool,
 ) -> list[LowResMask]:
-    """Answer prompts on one image, as Meta's `SAM2ImagePredictor.predict` does one by one.
+    """Predict masks for prompts on one image, as Meta's `SAM2ImagePredictor.predict` does singly.
 
-    Where SAM 2 proposes three masks, the one with the best predicted quality is taken here, at low
-    resolution: the other two are never brought to the size of the image.
+    The candidate is selected at low resolution, so that no other is brought to the image's size.
 
     Args:
         network: What computes.
@@ -45,10 +44,10 @@ def decode(
         multimask_output: Take the best of three candidates of a prompt, or its single mask.
 
     Returns:
-        One answer a prompt, in the order of the prompts.
+        One low-resolution mask a prompt, in their order.
     """
     choice: Choice = "best" if multimask_output else "stable"
-    answers: list[LowResMask | None] = [None] * len(prompts)
+    masks: list[LowResMask | None] = [None] * len(prompts)
 
     def decode_batch(batch: list[int]) -> None:
         batched = _prompt_batch(
@@ -59,7 +58,7 @@ def decode(
         _check_finite("score", scores, compute)
         _check_finite("mask", logits, compute)
         for index, prompt_logits, score in zip(batch, logits, scores, strict=True):
-            answers[index] = LowResMask.from_logits(prompt_logits, float(score), image_hw)
+            masks[index] = LowResMask.from_logits(prompt_logits, float(score), image_hw)
 
     with torch.inference_mode():
         jobs = []
@@ -69,7 +68,7 @@ def decode(
             else:
                 jobs.append(batch)
         each(decode_batch, jobs)
-    return [answer for answer in answers if answer is not None]
+    return [mask for mask in masks if mask is not None]
 
 
 def _decode_batch(
@@ -122,7 +121,7 @@ def _batches(
     """Group the indices of prompts that have equally many tokens.
 
     Padding ragged prompts with label -1 would let them share a batch, but each padding token is
-    attended to, so that a prompt's answer would depend on its neighbours.
+    attended to, so that a prompt's mask would depend on its neighbours.
 
     Yields:
         Indices, and whether all cores should work on this batch alone: where there are fewer

@@ -81,7 +81,9 @@ class Sam2Modules:
             fine, middle, top = model.forward_image(pixels)["backbone_fpn"][-3:]
         return ModulesEmbedding(top, (fine, middle))
 
-    def condition(self, features: ModulesEmbedding, memory: Memory | None = None) -> ModulesEmbedding:
+    def condition(
+        self, features: ModulesEmbedding, memory: Memory | None = None
+    ) -> ModulesEmbedding:
         """Make an embedding of features; see `Network.condition`."""
         with self._compute.autocast():
             return ModulesEmbedding(self._condition(features.image, memory), features.high_res)

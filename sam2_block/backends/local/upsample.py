@@ -19,7 +19,7 @@ _STRIP_BYTES = 1024**2
 
 @dataclass(frozen=True)
 class LowResMask:
-    """One answer of the decoder: the part of its logits that holds the mask.
+    """One predicted mask: the part of its logits that holds positive ones.
 
     Attributes:
         score: Predicted quality, 0 to 1.

@@ -14,8 +14,8 @@ from sam2_block.backends.base import ReadyPrediction
 from sam2_block.backends.remote.bodies import SMALL_RESPONSE, ResponseLimits
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
+from sam2_block.backends.remote.expiring_semaphore import ExpiringSemaphore
 from sam2_block.backends.remote.failures import check_deadline, may_refuse_format
-from sam2_block.backends.remote.places import Places
 from sam2_block.backends.remote.recent_keys import RecentKeys
 from sam2_block.backends.remote.retry import Deadline
 from sam2_block.backends.remote.wire import (
@@ -94,7 +94,7 @@ class RemoteService:
         process_state.register(self)
         self.image_format = ImageFormat.of(settings)
         self.known = RecentKeys(_REMEMBERED)
-        self.embedding = Places(1)
+        self.embedding = ExpiringSemaphore(1)
         self.with_rle = RecentKeys(_REMEMBERED)
         self.without_rle = RecentKeys(_REMEMBERED, _POLYGONS_ONLY_S)
 
@@ -138,10 +138,10 @@ class RemoteBackend:
     def predict(
         self, image: Image, prompts: Sequence[Prompt], *, version: str, multimask_output: bool
     ) -> list[ReadyPrediction]:
-        """Answer every prompt on one image; see `Backend.predict`."""
+        """Predict a mask for every prompt; see `Backend.predict`."""
         height, width = image.shape[:2]
-        most = max(1, _SERVER_BYTES // (height * width * _SERVER_BYTES_A_PIXEL))
-        groups = list(chunks(prompts, min(most, _MOST_PROMPTS)))
+        max_prompts = max(1, _SERVER_BYTES // (height * width * _SERVER_BYTES_A_PIXEL))
+        groups = list(chunks(prompts, min(max_prompts, _MOST_PROMPTS)))
         upload = self._upload(image, version, is_shared=len(groups) > 1)
         if upload.is_shared:
             # One request would bring the image along; several share one upload.
@@ -151,10 +151,10 @@ class RemoteBackend:
             for group in groups
         ]
         parts = self._run(calls, upload.deadline)
-        answers: dict[int, ReadyPrediction] = {}
+        predictions: dict[int, ReadyPrediction] = {}
         for group, part in zip(groups, parts, strict=True):
-            answers.update(zip(group, part, strict=True))
-        return [answers[index] for index in range(len(prompts))]
+            predictions.update(zip(group, part, strict=True))
+        return [predictions[index] for index in range(len(prompts))]
 
     @naming_mask_memory_errors()
     def embed(self, image: Image, *, version: str) -> None:
@@ -201,7 +201,7 @@ class RemoteBackend:
         key = self._key(upload)
         # Not shared between keys: one that is refused is not the other's failure.
         own_key = (*key, self._endpoint.api_key)
-        with self._service.embedding.take(own_key, upload.deadline):
+        with self._service.embedding.acquire(own_key, upload.deadline):
             if key in self._service.known:
                 return
             payload = {**upload.naming(), "image": self._image_json(upload)}
@@ -215,7 +215,7 @@ class RemoteBackend:
     def _segment(
         self, upload: _Upload, prompts: Sequence[Prompt], group: list[int], multimask_output: bool
     ) -> list[ReadyPrediction]:
-        """Answer the prompts of one group, which are indices of `prompts`."""
+        """Predict masks for one group, which holds indices of `prompts`."""
         payload = {
             **upload.naming(),
             "prompts": {"prompts": [prompt_json(prompts[index]) for index in group]},
@@ -339,5 +339,5 @@ def shared_service(settings: Settings, user: object = None) -> RemoteService:
         settings: The operator's settings.
         user: See `process_state.SharedObjects.get`.
     """
-    alike = settings.remote()
-    return process_state.SHARED.get(("remote", alike), lambda: RemoteService(alike), user)
+    key = settings.remote()
+    return process_state.SHARED.get(("remote", key), lambda: RemoteService(key), user)

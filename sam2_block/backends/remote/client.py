@@ -1,4 +1,4 @@
-"""One JSON request to a server, until there is an answer or an error; never without end."""
+"""One JSON request to a server, with retries, within a deadline."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from sam2_block.backends.remote.bodies import (
 )
 from sam2_block.backends.remote.call import Call, RequestBody, read_response
 from sam2_block.backends.remote.endpoints import Endpoint
+from sam2_block.backends.remote.expiring_semaphore import ExpiringSemaphore
 from sam2_block.backends.remote.failures import (
     check_deadline,
     error_of_deadline,
@@ -28,7 +29,6 @@ from sam2_block.backends.remote.failures import (
     error_of_transport,
 )
 from sam2_block.backends.remote.http_logs import servers_words_hidden
-from sam2_block.backends.remote.places import Places
 from sam2_block.backends.remote.proxies import ProxyRules
 from sam2_block.backends.remote.retry import Deadline, RetryPolicy, parse_retry_after
 from sam2_block.backends.remote.transport import DEADLINE, NetworkTransport
@@ -60,7 +60,7 @@ class HttpClient:
             settings.max_attempts, settings.backoff_s, settings.max_backoff_s
         )
         self._sleep = sleep
-        self._places = Places(settings.max_concurrent_requests)
+        self._permits = ExpiringSemaphore(settings.max_concurrent_requests)
         self._transport = transport
         self._http = self._new_http()
 
@@ -85,10 +85,10 @@ class HttpClient:
         limits: ResponseLimits = SMALL_RESPONSE,
         max_attempts: int | None = None,
     ) -> Any:
-        """Send a request, again where that may help, and return the parsed answer.
+        """Send a request, with retries, and return the parsed response.
 
         Args:
-            endpoint: Who is asked, and with which key.
+            endpoint: Server and key.
             path: Path of the endpoint, from the server's URL.
             payload: The body; the key is added to it.
             deadline: When to give up, waits included.
@@ -97,7 +97,7 @@ class HttpClient:
 
         Raises:
             ExecutionNotAllowedError: Nothing may be sent to that server.
-            RemoteError: There is no answer; the class and the message say why.
+            RemoteError: There is no response to use; the class and the message say why.
         """
         check_reachable(endpoint.url)
         if endpoint.api_key is not None:
@@ -106,8 +106,8 @@ class HttpClient:
         failures = 0
         while True:
             try:
-                with self._places.take(endpoint.url, deadline) as taken:
-                    if not taken:
+                with self._permits.acquire(endpoint.url, deadline) as is_permitted:
+                    if not is_permitted:
                         raise RemoteTimeoutError(
                             f"{endpoint.url} could not be asked within the {deadline.seconds:g} s"
                             " for one image: too many requests are under way"

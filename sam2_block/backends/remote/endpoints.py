@@ -1,4 +1,4 @@
-"""Which server is asked, and which key it is shown.
+"""Which server a request goes to, and with which key.
 
 A workflow is not trusted with the operator's key, nor with the operator's network: whoever can run
 a workflow on a server could otherwise have the key sent to a machine of their own, or have the

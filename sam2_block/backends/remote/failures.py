@@ -31,7 +31,7 @@ def error_of_deadline(url: str, deadline: Deadline) -> RemoteTimeoutError:
     """Make the error of an image for which the time is over.
 
     Args:
-        url: Who was asked.
+        url: Of the server.
         deadline: The time there was.
     """
     return RemoteTimeoutError(
@@ -51,16 +51,16 @@ def check_deadline(url: str, deadline: Deadline) -> None:
 
 
 def error_of_transport(endpoint: Endpoint, error: Exception) -> RemoteError:
-    """Make the error of a request that got no answer, or only a part of one.
+    """Make the error of a request without a complete response.
 
     Args:
-        endpoint: Who was asked.
+        endpoint: Server and key.
         error: What `httpx` raised.
     """
     url, name = endpoint.url, type(error).__name__
     # Bytes that are not HTTP are quoted as a bytearray: they may be the key in any spelling.
     words = str(error).partition(": bytearray(")[0]
-    said = _shortened(endpoint.without_key(words)) or name
+    detail = _shortened(endpoint.without_key(words)) or name
     if isinstance(error, httpx.ConnectTimeout):
         return RemoteTimeoutError(
             f"{url} did not take the connection in time (SAM2_BLOCK_CONNECT_TIMEOUT_S).",
@@ -71,11 +71,11 @@ def error_of_transport(endpoint: Endpoint, error: Exception) -> RemoteError:
             f"{url} was silent for too long ({name}; SAM2_BLOCK_READ_TIMEOUT_S).", transient=True
         )
     if isinstance(error, httpx.DecodingError):
-        return RemoteAnswerError(f"{url} sent an answer that cannot be unpacked ({said}).")
+        return RemoteAnswerError(f"{url} sent an answer that cannot be unpacked ({detail}).")
     if isinstance(error, httpx.ProxyError):
         # After the status, httpcore quotes what the proxy says: it knows its own password.
-        refusal = re.match(r"[0-9]{3}\b", said)
-        detail = f"it answered {refusal[0]}" if refusal else said
+        status = re.match(r"[0-9]{3}\b", detail)
+        detail = f"it answered {status[0]}" if status else detail
         return RemoteConnectionError(
             f"the proxy did not connect to {url} ({detail}). {_PROXY_ADVICE}",
             transient=detail != "it answered 407",
@@ -88,25 +88,25 @@ def error_of_transport(endpoint: Endpoint, error: Exception) -> RemoteError:
         )
     if isinstance(error, httpx.ConnectError):
         return RemoteConnectionError(
-            f"no connection to {url} ({said}). Is a server running there?", transient=True
+            f"no connection to {url} ({detail}). Is a server running there?", transient=True
         )
     if isinstance(error, httpx.TransportError):
         return RemoteConnectionError(
-            f"the connection to {url} broke ({name}: {said}).", transient=True
+            f"the connection to {url} broke ({name}: {detail}).", transient=True
         )
-    return RemoteConnectionError(f"{url} cannot be asked ({name}: {said}).")
+    return RemoteConnectionError(f"{url} cannot be asked ({name}: {detail}).")
 
 
 def error_of_status(
     endpoint: Endpoint, status: int, body: bytes, retry_after_s: float | None
 ) -> RemoteStatusError:
-    """Make the error of an answer that is not 200.
+    """Make the error of a status other than 200.
 
     Args:
-        endpoint: Who answered.
+        endpoint: Server and key.
         status: The HTTP status.
-        body: The answer.
-        retry_after_s: How long the server asked to wait, or None.
+        body: Of the response.
+        retry_after_s: The server's `Retry-After`, or None.
     """
     # Only a proxy answers 407, and it knows its own password.
     words, prompt_index = ("", None) if status == 407 else _words_of(body)
@@ -198,21 +198,21 @@ def _words_of(body: bytes) -> tuple[str, int | None]:
         return ("" if page else text), None
     if not isinstance(parsed, dict):
         return str(parsed or ""), None
-    said = parsed.get("message") or parsed.get("detail") or ""
-    if isinstance(said, list):  # FastAPI's list of what is wrong with a request
-        complaints = [item for item in said if isinstance(item, dict)]
+    detail = parsed.get("message") or parsed.get("detail") or ""
+    if isinstance(detail, list):  # FastAPI's list of validation errors
+        complaints = [item for item in detail if isinstance(item, dict)]
         indices = [_prompt_index(item.get("loc")) for item in complaints]
         words = "; ".join(
             f"{'.'.join(map(str, _as_list(item.get('loc'))))}: {item.get('msg', '')}"
             for item in complaints
         )
         return words, next((i for i in indices if i is not None), None)
-    return str(said), None
+    return str(detail), None
 
 
-def _prompt_index(place: Any) -> int | None:
-    """Return the index of a prompt from the place of a complaint, `[..., "prompts", 3, ...]`."""
-    steps = _as_list(place)
+def _prompt_index(location: Any) -> int | None:
+    """Return the index of a prompt in a FastAPI error location, `[..., "prompts", 3, ...]`."""
+    steps = _as_list(location)
     if "prompts" in steps:
         within = steps[steps.index("prompts") :]
         return next((step for step in within if type(step) is int and step >= 0), None)

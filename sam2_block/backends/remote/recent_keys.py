@@ -15,18 +15,18 @@ class RecentKeys:
     """A set that keeps the keys added last, and forgets the others. Thread-safe.
 
     Args:
-        most: How many are kept.
+        max_keys: How many are kept.
         lifetime_s: How long a key is kept after it was added, in seconds.
         clock: Tells the time in seconds.
     """
 
     def __init__(
         self,
-        most: int,
+        max_keys: int,
         lifetime_s: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._most = most
+        self._max_keys = max_keys
         self._lifetime_s = lifetime_s
         self._clock = clock
         self.reset_after_fork()
@@ -47,7 +47,7 @@ class RecentKeys:
         with self._lock:
             self._keys[key] = self._clock()
             self._keys.move_to_end(key)
-            while len(self._keys) > self._most:
+            while len(self._keys) > self._max_keys:
                 self._keys.popitem(last=False)
 
     def discard(self, key: Hashable) -> None:

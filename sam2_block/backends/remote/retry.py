@@ -37,7 +37,7 @@ class RetryPolicy:
 
         Args:
             failures: Tries that failed, 1 or more.
-            retry_after_s: The least that the server asked for, or None.
+            retry_after_s: The server's `Retry-After`, or None.
 
         Returns:
             Seconds, or None where there is to be no other try.

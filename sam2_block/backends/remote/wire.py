@@ -1,4 +1,4 @@
-"""What goes over the wire: prompts and images in requests, masks and scores in answers.
+"""What goes over the wire: prompts and images in requests, masks and scores in responses.
 
 The endpoint's box has its CENTRE at `x`, `y`; everything is in absolute pixels.
 """
@@ -48,8 +48,9 @@ class ImageFormat:
     @classmethod
     def of(cls, settings: Settings) -> ImageFormat:
         """Return what the operator chose."""
-        most = {"png": None, "jpeg": 0, "auto": settings.png_max_pixels}[settings.upload_format]
-        return cls(most, settings.jpeg_quality, settings.swap_channels)
+        limits = {"png": None, "jpeg": 0, "auto": settings.png_max_pixels}
+        png_max_pixels = limits[settings.upload_format]
+        return cls(png_max_pixels, settings.jpeg_quality, settings.swap_channels)
 
     def image_id(self, image: Image) -> str:
         """Name an image by its content and its encoding: the same for whoever sends the same."""
@@ -91,18 +92,18 @@ def prompt_json(prompt: Prompt) -> dict[str, Any]:
     return wire
 
 
-def chunks(prompts: Sequence[Prompt], most: int) -> Iterator[list[int]]:
-    """Group the indices of prompts that one request can hold, `most` at the most.
+def chunks(prompts: Sequence[Prompt], max_prompts: int) -> Iterator[list[int]]:
+    """Group the indices of prompts that one request can hold, at most `max_prompts`.
 
     A request cannot mix prompts with and without a box, and the server pads those with fewer
-    points, which changes their answer: a chunk holds prompts of one form only.
+    points, which changes their masks: a chunk holds prompts of one form only.
     """
     by_form = defaultdict(list)
     for index, prompt in enumerate(prompts):
         by_form[prompt.box_xyxy is not None, len(prompt.points)].append(index)
     for indices in by_form.values():
-        for start in range(0, len(indices), most):
-            yield indices[start : start + most]
+        for start in range(0, len(indices), max_prompts):
+            yield indices[start : start + max_prompts]
 
 
 def response_limits(count: int, image_hw: tuple[int, int]) -> ResponseLimits:
@@ -137,11 +138,11 @@ def parse_answer(
     image_hw: tuple[int, int],
     check: Callable[[], None] = lambda: None,
 ) -> list[ReadyPrediction]:
-    """Read the answer to one request; nothing that is missing or odd is made up for.
+    """Parse the response to one request; strict: anything missing or malformed raises.
 
     Args:
         answer: The parsed JSON.
-        count: Number of prompts asked.
+        count: Number of prompts in the request.
         image_hw: Height and width of the image.
         check: Called before each mask is decoded; raises to stop.
 

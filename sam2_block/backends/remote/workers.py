@@ -19,19 +19,18 @@ _GRACE_S = 1.0
 
 
 def run_in_time(
-    calls: Sequence[Callable[[], Result]], max_workers: int, deadline: Deadline, asked: str
+    calls: Sequence[Callable[[], Result]], max_workers: int, deadline: Deadline, url: str
 ) -> list[Result]:
-    """Make calls side by side and return their results in order.
+    """Run calls concurrently and return their results in order.
 
-    A request watches its own deadline, but cannot interrupt a name server that hangs. So nobody
-    waits for a request any longer than it may take; its thread ends later, and holds up no exit of
-    the process.
+    A request watches its own deadline, but cannot interrupt a name lookup that hangs. So the wait
+    for each call is bounded here too; its thread is a daemon and ends later.
 
     Args:
         calls: What to do.
-        max_workers: Most calls at once.
+        max_workers: Maximum of calls at once.
         deadline: When to give up. It ends with the first failure.
-        asked: Who is asked, for the message.
+        url: Of the server, for the message.
 
     Raises:
         Exception: What the first of the failed calls raised. Those not yet begun are dropped.
@@ -56,7 +55,7 @@ def run_in_time(
             results.append(_result(futures.popleft(), end))
         return results
     except _TooLateError:
-        raise error_of_deadline(asked, deadline) from None
+        raise error_of_deadline(url, deadline) from None
     finally:
         if len(results) < len(calls):
             deadline.expire()  # for the calls under way, which nobody waits for any more

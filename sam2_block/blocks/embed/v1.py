@@ -15,7 +15,7 @@ from roboflow_workflows.prototypes.block import (
 
 from sam2_block.backends.base import Backend
 from sam2_block.blocks.base import Sam2Block
-from sam2_block.blocks.declarations import errors_are_the_callers
+from sam2_block.blocks.declarations import as_engine_errors
 from sam2_block.blocks.embed.v1_manifest import EmbedManifestV1
 from sam2_block.blocks.manifest import ExecutionMode
 from sam2_block.concurrent_map import map_concurrently
@@ -42,12 +42,12 @@ class EmbedBlockV1(Sam2Block):
         api_key: str | None,
     ) -> BlockResult:
         """Encode every image of the batch; the parameters are the fields of the manifest."""
-        with errors_are_the_callers():
+        with as_engine_errors():
             backend = self._backend(version, execution_mode, api_url, api_key)
 
         def embed(item: _Item) -> dict[str, WorkflowImageData]:
             number, (index, image) = item
-            with errors_are_the_callers(index):
+            with as_engine_errors(index):
                 pixels = as_image(image.numpy_image)
                 if _is_kept(backend, number, len(images)):
                     backend.embed(pixels, version=version)

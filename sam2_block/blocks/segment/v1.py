@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from roboflow_workflows.execution_engine.entities.base import (
     Batch,
@@ -17,7 +18,7 @@ from roboflow_workflows.prototypes.block import (
 from sam2_block.backends.base import Backend
 from sam2_block.blocks.base import Sam2Block
 from sam2_block.blocks.coordinates import in_pixels_of
-from sam2_block.blocks.declarations import errors_are_the_callers
+from sam2_block.blocks.declarations import as_engine_errors
 from sam2_block.blocks.manifest import ExecutionMode
 from sam2_block.blocks.representation import (
     complete_detections,
@@ -57,7 +58,7 @@ class SegmentBlockV1(Sam2Block):
         api_key: str | None,
     ) -> BlockResult:
         """Segment every image of the batch; the parameters are the fields of the manifest."""
-        with errors_are_the_callers():
+        with as_engine_errors():
             options = SegmentOptions(
                 version=version,
                 threshold=threshold,
@@ -76,7 +77,7 @@ class SegmentBlockV1(Sam2Block):
         self, backend: Backend, options: SegmentOptions, job: _ImageJob
     ) -> dict[str, Any]:
         """Segment one image: the engine's detections in, the outputs of the block out."""
-        with errors_are_the_callers(job.index):
+        with as_engine_errors(job.index):
             rows = segment_image(
                 backend,
                 job.image.numpy_image,
@@ -93,7 +94,8 @@ class SegmentBlockV1(Sam2Block):
         }
 
 
-class _ImageJob(NamedTuple):
+@dataclass(frozen=True)
+class _ImageJob:
     """One image of a batch, with the prompts on it, as the engine gives them."""
 
     index: tuple[int, ...]

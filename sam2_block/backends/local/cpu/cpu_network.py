@@ -7,11 +7,11 @@ from typing import Any
 from torch import Tensor
 
 from sam2_block.backends.local.candidates import Stability
-from sam2_block.backends.local.devices import ComputeTarget
-from sam2_block.backends.local.cpu.decoder import Decoder, LazyCandidates
 from sam2_block.backends.local.cpu.cached_image import CachedImage
+from sam2_block.backends.local.cpu.decoder import Decoder, LazyCandidates
 from sam2_block.backends.local.cpu.neck import Features, Neck
 from sam2_block.backends.local.cpu.trunk import Trunk
+from sam2_block.backends.local.devices import ComputeTarget
 from sam2_block.backends.local.memory_conditioning import MemoryConditioning
 from sam2_block.backends.local.network import Memory, PromptBatch
 from sam2_block.backends.local.prompt_encoder import PromptEncoder

@@ -112,12 +112,12 @@ class Decoder:
         return in_image_order(logits, *self._grid_hw)
 
     def _transformed(self, image: CachedImage, sparse: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the transformer; return its outputs for the learned tokens, and each prompt's pixels."""
+        """Run the transformer; return outputs of the learned tokens, and each prompt's pixels."""
         tokens = torch.cat([self._learned.expand(len(sparse), -1, -1), sparse], dim=1)
         return self._transformer(image, tokens, len(self._learned))
 
     def _with_mask(self, image: CachedImage, mask: Tensor) -> CachedImage:
-        """Return the image with one prompt's mask, encoded as `(C, h, w)`, in place of "no mask"."""
+        """Return the image with one prompt's encoded mask `(C, h, w)`, not "no mask"."""
         pixels = image.pixels + (mask.flatten(1).t() - self._no_mask)
         keys, values = self._transformer.keys_and_values(pixels)
         return image._replace(pixels=pixels, keys=keys, values=values)

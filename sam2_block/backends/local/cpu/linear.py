@@ -12,7 +12,7 @@ from torch import Tensor
 from sam2_block.backends.local.compute_pool import each
 from sam2_block.backends.local.cpu.strips import strips
 
-# Pixels that each thread treats at a time.
+# Pixels in a block.
 _STRIP = 2048
 
 Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -27,8 +27,8 @@ def _best_product() -> Product:
     """
 
     def by_one_dnn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        answer: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-        return answer
+        output: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return output
 
     # Written out, so that neither the default type nor the default device decides.
     x, weight, bias = (
@@ -74,7 +74,7 @@ class Linear:
 
 
 def in_strips(layers: Sequence[Linear], inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Apply each layer to the input of its place, `(h, w, C)`, some rows of pixels at a time."""
+    """Apply each layer to its own input, `(h, w, C)`, some rows of pixels at a time."""
     outputs = [
         x.new_empty(*x.shape[:2], len(layer.weight))
         for layer, x in zip(layers, inputs, strict=True)
@@ -94,6 +94,6 @@ def in_strips(layers: Sequence[Linear], inputs: Sequence[Tensor]) -> list[Tensor
 
 
 def normed(x: Tensor, norm: Any) -> Tensor:
-    """Apply a layer norm over the last axis, in the type of `x`, whatever that of its weights."""
-    answer: Tensor = F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps)
-    return answer
+    """Apply a layer norm over the last axis, in the type of `x`."""
+    output: Tensor = F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps)
+    return output

@@ -1,4 +1,4 @@
-"""How much is treated at a time: as stays in a core's cache, and leaves no core idle for long."""
+"""The size of a job: as much as stays in a core's cache, and leaves no core idle for long."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from sam2_block.backends.local.compute_pool import cores
 _JOBS_A_CORE = 4
 
 
-def strip_of(most: int, count: int) -> int:
-    """Return how many items of `count` to treat at a time.
+def strip_of(max_items: int, count: int) -> int:
+    """Return how many items of `count` make a job.
 
     Args:
-        most: How many items of each thread stay in its cache.
+        max_items: How many items stay in the cache of a core.
         count: All items. Where several cores share them, they make several jobs for each.
     """
-    strip = most * torch.get_num_threads()
+    strip = max_items * torch.get_num_threads()
     if cores() == 1:
         return strip
     return max(1, min(strip, -(-count // (_JOBS_A_CORE * cores()))))
 
 
-def strips(count: int, most: int, *, width: int = 1, limit: int | None = None) -> list[slice]:
-    """Divide rows into those that are treated at a time.
+def strips(count: int, max_items: int, *, width: int = 1, limit: int | None = None) -> list[slice]:
+    """Divide rows into jobs.
 
     Args:
         count: Rows.
-        most: How many items of each thread stay in its cache.
+        max_items: How many items stay in the cache of a core.
         width: Items of a row.
-        limit: Maximum of items, however many threads treat them; a row is not divided.
+        limit: Maximum of items of a job, where PyTorch has several threads; a row is not divided.
     """
-    items = strip_of(most, count * width)
+    items = strip_of(max_items, count * width)
     rows = max(1, (items if limit is None else min(items, limit)) // width)
     return [slice(top, min(top + rows, count)) for top in range(0, count, rows)]

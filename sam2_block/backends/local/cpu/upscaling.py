@@ -66,7 +66,7 @@ class Upscaling:
             image: The encoded image.
             pixels: `(M, C)`.
             weights: Mask weights `(C/8,)`, one for each mask.
-            logits: `(K, M, 16)`, filled in; the 16 are four children of each of a pixel's four children.
+            logits: `(K, M, 16)`, filled in: each pixel has four children, each of them four.
         """
 
         def fill(part: slice) -> None:

@@ -1,4 +1,4 @@
-"""Bound how much is under way at once, even where some of it never ends."""
+"""A semaphore whose permits expire, so that a hung request blocks nobody for ever."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sam2_block import process_state
 from sam2_block.backends.remote.retry import Deadline
 
 
-class Places:
-    """At most so many at once for each key, first come, first served. Thread-safe.
+class ExpiringSemaphore:
+    """So many permits for each key, given in order of arrival. Thread-safe.
 
-    Who outlives his deadline no longer counts: a request that hangs keeps nobody else waiting.
+    A permit expires at its holder's deadline, so a hung request cannot block others.
 
     Args:
-        count: How many at once.
+        count: Permits for each key.
     """
 
     def __init__(self, count: int) -> None:
@@ -28,16 +28,16 @@ class Places:
     def reset_after_fork(self) -> None:
         """Drop the holders: their threads are not in the child."""
         self._changed = threading.Condition()
-        # Holders and those who wait, in order of arrival. A thread that releases its permit and
-        # wants the next one lines up behind those who wait; else it would always be faster.
+        # Holders and waiters, in order of arrival. A thread that releases its permit and needs
+        # another queues behind the waiters; otherwise it would always be faster than they are.
         self._queues: dict[Hashable, dict[object, Deadline]] = {}
 
     @contextlib.contextmanager
-    def take(self, key: Hashable, deadline: Deadline) -> Iterator[bool]:
-        """Hold a place while the context lasts, or until the deadline.
+    def acquire(self, key: Hashable, deadline: Deadline) -> Iterator[bool]:
+        """Hold a permit while the context lasts, or until the deadline.
 
         Yields:
-            Whether there is a place; False where none came free before the deadline.
+            Whether a permit is held; False where none was free before the deadline.
         """
         entry = object()
         try:
@@ -55,7 +55,7 @@ class Places:
             queue = self._queues.setdefault(key, {})
             queue[entry] = deadline
             while True:
-                # All who are still there and were earlier: the first of them hold the permits.
+                # The earlier entries that have not expired; the first of them hold the permits.
                 earlier = itertools.takewhile(lambda other: other[0] is not entry, queue.items())
                 waits_s = [left for _, end in earlier if (left := end.remaining_s()) > 0]
                 if len(waits_s) < self._count:

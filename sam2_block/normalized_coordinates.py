@@ -1,4 +1,4 @@
-"""Coordinates that look like shares of the image, 0 to 1, where pixels are expected."""
+"""Coordinates that look normalized, from 0 to 1, where pixels are expected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ logger = logging.getLogger(__name__)
 _SMALL_SIDE = 16
 
 
-def warn_of_shares(prompts: Sequence[Prompt | None], image_hw: tuple[int, int]) -> None:
+def warn_of_normalized_coordinates(
+    prompts: Sequence[Prompt | None], image_hw: tuple[int, int]
+) -> None:
     """Warn where all boxes, or all points, of an image lie within its first pixel.
 
     The coordinates are pixels all the same. Each kind is warned of once in a process, so that a
@@ -43,9 +45,9 @@ def _warn(kind: str, image_hw: tuple[int, int]) -> None:
     height, width = image_hw
     warn_once(
         logger,
-        ("shares", kind),
+        ("normalized coordinates", kind),
         "%s: all coordinates are from 0 to 1, and are taken as pixels of an image %d wide and %d"
-        " high; if they are shares of the image, multiply them by its width and height",
+        " high; if they are normalized, multiply them by its width and height",
         kind,
         width,
         height,

@@ -45,7 +45,9 @@ SHARE, PIXELS = (0.25, 0.25, 0.75, 0.75), (10, 10, 30, 30)
         (boxes(PIXELS), [[0.5, 0.5]], ["points"]),
     ],
 )
-def test_shares_are_warned_of(detections: Any, points: Any, kinds: list[str], caplog: Any) -> None:
+def test_normalized_coordinates_are_warned_of(
+    detections: Any, points: Any, kinds: list[str], caplog: Any
+) -> None:
     rows = segment(detections, points)
     assert [message.split(":")[0] for message in caplog.messages] == kinds
     assert len(rows) > 0  # taken as pixels, as before
