@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
+import supervision as sv
 
+from sam2_block import Segmenter
 from sam2_block.backends.local import backend as backend_module
 from sam2_block.backends.local import model_registry
 from sam2_block.backends.local.backend import LocalBackend
@@ -29,6 +32,19 @@ def test_eight_threads_give_the_masks_of_one(coins: np.ndarray, astronaut: np.nd
         found = list(pool.map(lambda request: answer(shared, request), requests * 2))
     for ours, theirs in zip(found, expected * 2, strict=True):
         check_same(ours, theirs)
+
+
+def test_a_stream_of_photos_gives_what_each_gives_alone(
+    coins: np.ndarray, astronaut: np.ndarray, coin_detections: Callable[[], sv.Detections]
+) -> None:
+    boxes = coin_detections()
+    photos = [np.ascontiguousarray(photo) for photo in (coins, astronaut, coins[::-1], coins)]
+    with Segmenter("demo") as segmenter:
+        many = segmenter.segment_many((photo, boxes) for photo in photos)
+        for photo, rows in zip(photos, many, strict=True):
+            alone = segmenter.segment(photo, boxes)
+            np.testing.assert_array_equal(rows.mask, alone.mask)
+            np.testing.assert_allclose(rows.confidence, alone.confidence, atol=1e-6)
 
 
 @pytest.fixture
