@@ -23,7 +23,7 @@ from sam2_block.columns import (
     UNTRACKED,
     of_the_old_mask,
 )
-from sam2_block.mask_boxes import boxes_over_masks, boxes_over_rle
+from sam2_block.masks.boxes import boxes_over_masks, boxes_over_rle
 from sam2_block.merging import extend_merge
 from sam2_block.row_checks import checked_rows
 
@@ -47,7 +47,7 @@ def read_rows(detections: Any) -> sv.Detections:
 
     Returns:
         Rows whose columns are checked, without masks. The boxes of rows that came with masks
-        enclose the last pixels of these (`mask_boxes`).
+        enclose the last pixels of these (`masks.boxes`).
 
     Raises:
         PromptError: A column cannot be read; see `row_checks.checked_rows`.

@@ -15,8 +15,8 @@ from sam2_block.backends.source import BackendSource
 from sam2_block.concurrent_map import stream_concurrently
 from sam2_block.errors import ClosedError, InputError, OptionError
 from sam2_block.images import as_image
-from sam2_block.prompt_limits import PromptLimits
 from sam2_block.prompts import InvalidBoxes
+from sam2_block.prompts.limits import PromptLimits
 from sam2_block.segment_options import ConfidenceSource, SegmentOptions
 from sam2_block.segmentation import segment_image
 from sam2_block.settings import MaskForm

@@ -15,8 +15,9 @@ import pytest
 import skimage.data
 import supervision as sv
 
-from sam2_block import compact_masks, mask_arrays
 from sam2_block.backends.fake import FakeBackend
+from sam2_block.masks import arrays as mask_arrays
+from sam2_block.masks import compact as compact_masks
 
 os.environ.update(
     WORKFLOWS_PLUGINS="sam2_block",

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import supervision as sv
 
-from sam2_block.mask_arrays import MaskArray
 from sam2_block.masks import CroppedMask
+from sam2_block.masks.arrays import MaskArray
 from sam2_block.settings import MaskForm
 
 RUNS = 3

@@ -27,8 +27,8 @@ import supervision as sv
 
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.local.model_registry import MODELS
-from sam2_block.prompt_limits import PromptLimits
 from sam2_block.prompts import prompts_from_boxes, prompts_from_points
+from sam2_block.prompts.limits import PromptLimits
 from sam2_block.segment_options import SegmentOptions
 from sam2_block.segmentation import segment_image
 from sam2_block.settings import DEFAULT_DENSE_MASK_BYTES, Settings

@@ -15,8 +15,8 @@ from sam2_block import PREDICTIONS_KIND_NAME
 from sam2_block.columns import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE
 from sam2_block.detections import object_column
 from sam2_block.json_values import json_value
-from sam2_block.mask_arrays import cropped_masks
 from sam2_block.masks import BoolArray, CroppedMask
+from sam2_block.masks.arrays import cropped_masks
 from sam2_block.out_of_memory import naming_mask_memory_errors
 
 _DOCS = """

@@ -47,7 +47,7 @@ from sam2_block.columns import (
 from sam2_block.detections import POINT_CLASS_NAME, object_column, read_rows
 from sam2_block.errors import PromptError
 from sam2_block.json_values import json_value
-from sam2_block.mask_boxes import boxes_over_masks, boxes_over_rle
+from sam2_block.masks.boxes import boxes_over_masks, boxes_over_rle
 from sam2_block.row_checks import checked_boxes, shown
 from sam2_block.settings import MaskForm
 
@@ -243,7 +243,7 @@ def _class_names(
 
 
 def _over_masks(boxes_xyxy: NDArray[Any], masks: Any) -> NDArray[Any]:
-    """Return the boxes as prompts that reach over the masks they came with; see `mask_boxes`."""
+    """Return the boxes as prompts that reach over the masks they came with; see `masks.boxes`."""
     if isinstance(masks, InstancesRLEMasks):
         # On another grid than the image's, the last pixel says nothing of the box.
         if masks.mask_size != masks.image_size or len(masks.masks) != len(boxes_xyxy):

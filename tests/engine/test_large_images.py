@@ -11,7 +11,7 @@ import supervision as sv
 from supervision.detection.compact_mask import CompactMask
 
 from sam2_block.backends.fake import FakeBackend
-from sam2_block.compact_masks import CompactMasks
+from sam2_block.masks.compact import CompactMasks
 from tests.engine.workflows import batch_input, decoded, in_coordinates, run, segment, workflow
 
 HEIGHT, WIDTH, COUNT = 2160, 3840, 300

@@ -21,7 +21,7 @@ from roboflow_workflows.execution_engine.entities.base import (
 from roboflow_workflows.utils.in_memory_cache import InMemoryWorkflowsCache
 
 from sam2_block.blocks.segment import v1
-from sam2_block.compact_masks import CompactMasks
+from sam2_block.masks.compact import CompactMasks
 from tests.matrix.others import OTHERS
 from tests.matrix.scenes import MANY, LabelBackend, Picture
 

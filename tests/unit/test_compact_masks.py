@@ -14,10 +14,10 @@ import supervision as sv
 import torch
 from supervision.detection.compact_mask import CompactMask
 
-from sam2_block.compact_masks import CompactMasks
 from sam2_block.errors import PromptError
-from sam2_block.mask_arrays import MaskArray
 from sam2_block.masks import CroppedMask
+from sam2_block.masks.arrays import MaskArray
+from sam2_block.masks.compact import CompactMasks
 from tests.unit.test_masks import HEIGHT, SHAPES, WIDTH
 
 Array = Any

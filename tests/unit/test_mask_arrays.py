@@ -9,10 +9,10 @@ import pytest
 import supervision as sv
 from supervision.detection.compact_mask import CompactMask
 
-from sam2_block.compact_masks import CompactMasks
 from sam2_block.errors import PromptError
-from sam2_block.mask_arrays import MaskArray, cropped_masks
 from sam2_block.masks import EMPTY_MASK, CroppedMask
+from sam2_block.masks.arrays import MaskArray, cropped_masks
+from sam2_block.masks.compact import CompactMasks
 from sam2_block.settings import MaskForm
 from tests.unit.test_masks import HEIGHT, SHAPES, WIDTH
 

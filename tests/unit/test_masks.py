@@ -10,7 +10,7 @@ import supervision as sv
 from pycocotools import mask as coco_mask
 
 from sam2_block.masks import EMPTY_MASK, CroppedMask, coco_rle
-from sam2_block.rle_decoding import decode_coco_rle
+from sam2_block.masks.rle_decoding import decode_coco_rle
 
 HEIGHT, WIDTH = 9, 12
 

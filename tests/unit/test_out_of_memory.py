@@ -20,8 +20,8 @@ from sam2_block.backends.local.upsample import LowResMask
 from sam2_block.backends.remote import wire
 from sam2_block.blocks.kinds import serialise_predictions
 from sam2_block.errors import ModelError
-from sam2_block.mask_arrays import MaskArray
 from sam2_block.masks import CroppedMask
+from sam2_block.masks.arrays import MaskArray
 from sam2_block.out_of_memory import is_memory_error
 from sam2_block.prompts import Prompt
 from tests.engine.workflows import run, segment, workflow

@@ -11,9 +11,9 @@ import supervision as sv
 from sam2_block import Segmenter, prompts
 from sam2_block.backends.fake import FakeBackend
 from sam2_block.errors import PromptError
-from sam2_block.mask_arrays import MaskArray
-from sam2_block.prompt_limits import PromptLimits
+from sam2_block.masks.arrays import MaskArray
 from sam2_block.prompts import parse_point_objects
+from sam2_block.prompts.limits import PromptLimits
 from sam2_block.segment_options import SegmentOptions
 from sam2_block.segmentation import segment_image
 

@@ -22,8 +22,8 @@ from sam2_block.backends.remote.bodies import ResponseLimits
 from sam2_block.errors import ImageError, RemoteAnswerError
 from sam2_block.images import Image, content_key
 from sam2_block.masks import BoolArray, CroppedMask
+from sam2_block.masks.rle_decoding import decode_coco_rle, max_rle_characters
 from sam2_block.prompts import Prompt
-from sam2_block.rle_decoding import decode_coco_rle, max_rle_characters
 from sam2_block.settings import Settings
 
 _ENVELOPE_BYTES = 64 * 1024

@@ -28,8 +28,8 @@ from sam2_block.blocks.representation import (
 from sam2_block.blocks.segment.v1_manifest import SegmentManifestV1
 from sam2_block.columns import SAM2_SCORE
 from sam2_block.concurrent_map import map_concurrently
-from sam2_block.prompt_limits import PromptLimits
 from sam2_block.prompts import InvalidBoxes
+from sam2_block.prompts.limits import PromptLimits
 from sam2_block.segment_options import ConfidenceSource, SegmentOptions
 from sam2_block.segmentation import segment_image
 

@@ -8,8 +8,8 @@ from typing import Any
 import supervision as sv
 
 from sam2_block.detections import rows_of_classes
-from sam2_block.prompt_limits import PromptLimits
 from sam2_block.prompts import Prompt, clipped_box, prompts_from_boxes, prompts_from_points
+from sam2_block.prompts.limits import PromptLimits
 from sam2_block.segment_options import SegmentOptions
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from sam2_block.mask_arrays import cropped_masks
+from sam2_block.masks.arrays import cropped_masks
 
 
 def boxes_over_masks(boxes_xyxy: NDArray[Any], masks: Any) -> NDArray[np.float64]:

@@ -1,132 +1,15 @@
-"""Prompts for SAM 2: one for each object, made from a box or from points.
-
-Coordinates are absolute pixels of the image, x to the right and y down, with (0, 0) the upper left
-corner of the upper left pixel.
-"""
+"""Prompts made of points."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sam2_block.errors import PromptError
+from sam2_block.prompts.prompt import LabeledPoint, Prompt
 from sam2_block.short_repr import short_repr
-
-InvalidBoxes = Literal["empty", "error", "drop"]
-
-
-class LabeledPoint(NamedTuple):
-    """A point on the object (`positive`) or beside it."""
-
-    x: float
-    y: float
-    positive: bool = True
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """One object: a box, or points, or both.
-
-    Attributes:
-        box_xyxy: Left, top, right and bottom edge, inside the image; None without a box.
-        points: Points inside the image.
-    """
-
-    box_xyxy: tuple[float, float, float, float] | None = None
-    points: tuple[LabeledPoint, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.box_xyxy is None and not self.points:
-            # SAM 2 predicts a mask of something for an empty prompt.
-            raise PromptError("a prompt needs a box or at least one point; got neither.")
-
-    @property
-    def extent_xyxy(self) -> tuple[float, float, float, float]:
-        """The box, or without one the smallest box around the points on the object."""
-        if self.box_xyxy is not None:
-            return self.box_xyxy
-        points = [point for point in self.points if point.positive] or self.points
-        xs, ys = [point.x for point in points], [point.y for point in points]
-        return (min(xs), min(ys), max(xs), max(ys))
-
-
-def prompts_from_boxes(
-    boxes_xyxy: NDArray[Any],
-    image_hw: tuple[int, int],
-    invalid_boxes: InvalidBoxes,
-    kept: Iterable[int] | None = None,
-) -> list[Prompt | None]:
-    """Clip boxes to the image and make a prompt of each.
-
-    Args:
-        boxes_xyxy: `(N, 4)`, left, top, right, bottom.
-        image_hw: Height and width of the image.
-        invalid_boxes: What to do with a box that has no area inside the image, or a coordinate
-            that is not a finite number of 32 bits: `empty` and `drop` give None in its place,
-            `error` raises.
-        kept: Indices of the boxes to take, in order; None for all.
-
-    Returns:
-        One prompt a box taken, in order; None where the box is invalid.
-
-    Raises:
-        PromptError: A box is invalid, and that is an error; the message names the box by its index
-            among all boxes.
-    """
-    boxes = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
-    prompts: list[Prompt | None] = []
-    for index in range(len(boxes)) if kept is None else kept:
-        left, top, right, bottom = clipped_box(boxes[index], image_hw)
-        if right > left and bottom > top:
-            prompts.append(Prompt(box_xyxy=(left, top, right, bottom)))
-        elif invalid_boxes == "error":
-            raise _invalid_box(index, boxes[index], image_hw)
-        else:
-            prompts.append(None)
-    return prompts
-
-
-def clipped_box(
-    box_xyxy: NDArray[np.float64], image_hw: tuple[int, int]
-) -> tuple[float, float, float, float]:
-    """Return the part of a box inside the image; a point inside it where there is none.
-
-    That point is the upper left corner of a box whose edges are in the wrong order or lie outside,
-    and that of the image for a box that is not finite.
-    """
-    if not _is_finite(box_xyxy):
-        return (0.0, 0.0, 0.0, 0.0)
-    height, width = image_hw
-    left, right = np.clip(box_xyxy[[0, 2]], 0, width).tolist()
-    top, bottom = np.clip(box_xyxy[[1, 3]], 0, height).tolist()
-    return (left, top, max(left, right), max(top, bottom))
-
-
-def _is_finite(box_xyxy: NDArray[np.float64]) -> bool:
-    """Tell whether float32, which rows hold their boxes in, has a number for every edge."""
-    return bool((np.abs(box_xyxy) <= np.finfo(np.float32).max).all())
-
-
-def _invalid_box(
-    index: int, box_xyxy: NDArray[np.float64], image_hw: tuple[int, int]
-) -> PromptError:
-    height, width = image_hw
-    edges = "[" + ", ".join(f"{edge:g}" for edge in box_xyxy) + "]"
-    problem = (
-        f"has no area inside the image ({width} wide, {height} high);"
-        " expected left < right and top < bottom."
-        if _is_finite(box_xyxy)
-        else "has a coordinate that is not a finite number of 32 bits."
-    )
-    return PromptError(
-        f"box {index}: {edges} {problem} Set invalid_boxes to 'empty' to get an empty mask"
-        " instead, or to 'drop' to leave the box out."
-    )
 
 
 def prompts_from_points(objects: Any, image_hw: tuple[int, int]) -> list[Prompt]:

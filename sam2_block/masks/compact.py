@@ -11,8 +11,8 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 from supervision.detection.compact_mask import CompactMask
 
-from sam2_block.dense_masks import blank_masks
 from sam2_block.masks import BoolArray
+from sam2_block.masks.dense import blank_masks
 
 _ADVICE = "Take fewer rows (`mask[:10]`), a window (`mask[:, top:bottom, left:right]`) or one mask."
 _READ_ONLY = (

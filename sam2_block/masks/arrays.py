@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from supervision.detection.compact_mask import CompactMask
 
-from sam2_block.compact_masks import CompactMasks
-from sam2_block.dense_masks import blank_masks
 from sam2_block.masks import BoolArray, CroppedMask
+from sam2_block.masks.compact import CompactMasks
+from sam2_block.masks.dense import blank_masks
 from sam2_block.settings import MaskForm
 
 _ADVICE = {
