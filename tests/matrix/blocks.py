@@ -24,7 +24,6 @@ from roboflow_workflows.execution_engine.v1.core import EXECUTION_ENGINE_V1_VERS
 OURS = "sam2_block/segment@v1"
 MASK_KINDS = {"rle_instance_segmentation_prediction", "instance_segmentation_prediction"}
 BOX_KINDS = MASK_KINDS | {"object_detection_prediction", "keypoint_detection_prediction"}
-LIST_KIND = "list_of_values"
 ANY_KIND = "*"
 
 
@@ -33,9 +32,8 @@ class Cell:
     """One connection between a block and ours.
 
     Attributes:
-        table: `predictions`: our masks go into `port`, a field of the block. `scores`: our scores
-            do. `any`: our masks do, and the field takes anything. `boxes`: `port` is an output
-            of the block and goes into our field `boxes`.
+        table: `predictions`: our masks go into `port`, a field of the block. `boxes`: `port` is
+            an output of the block and goes into our field `boxes`.
         block: Type of the block.
         port: Field or output of the block.
     """
@@ -85,21 +83,12 @@ def kinds_of_field(selector: SelectorDefinition) -> set[str]:
     }
 
 
-def _table(kinds: set[str]) -> str | None:
-    if kinds & MASK_KINDS:
-        return "predictions"
-    if ANY_KIND in kinds:
-        return "any"
-    return "scores" if LIST_KIND in kinds else None
-
-
 def _cells() -> Iterator[Cell]:
     yield Cell("predictions", OURS, "boxes")
     for name, block in core_blocks().items():
         for field, selector in selectors(block).items():
-            table = _table(kinds_of_field(selector))
-            if table is not None:
-                yield Cell(table, name, field)
+            if kinds_of_field(selector) & MASK_KINDS:
+                yield Cell("predictions", name, field)
         for output in block.outputs_manifest:
             kinds = {kind.name for kind in output.kind}
             if kinds & (BOX_KINDS | {ANY_KIND}):
@@ -108,7 +97,7 @@ def _cells() -> Iterator[Cell]:
 
 @functools.cache
 def cells() -> tuple[Cell, ...]:
-    """Return every connection that the engine's introspection allows, in a fixed order."""
+    """Return the connections with masks or boxes that introspection allows, in a fixed order."""
     return tuple(sorted(_cells()))
 
 

@@ -23,10 +23,8 @@ _INPUTS: dict[str, dict[str, Any]] = {
         name: {"type": "WorkflowBatchInput", "kind": ["instance_segmentation_prediction"]}
         for name in OTHERS
     },
-    "keypoints": {"type": "WorkflowBatchInput", "kind": ["keypoint_detection_prediction"]},
     "video_metadata": {"type": "WorkflowVideoMetadata"},
     "model_output": {"type": "WorkflowBatchInput", "kind": ["language_model_output"]},
-    "classification": {"type": "WorkflowBatchInput", "kind": ["classification_prediction"]},
     "model_id": {"type": "WorkflowParameter", "kind": ["roboflow_model_id"]},
     "template": {"type": "WorkflowImage"},
 }
@@ -42,27 +40,19 @@ def definition(cell: Cell, entry: Entry) -> dict[str, Any]:
     given = {"type": cell.block, "name": "block", **entry.fields}
     if cell.table == "boxes":
         step = fill_in(block, given, boxes="$inputs.boxes")
-        around = json.dumps([*entry.before, step, *entry.after]).replace(SAM, FIRST)
+        around = json.dumps([*entry.before, step]).replace(SAM, FIRST)
         first = [{**SEGMENT, "name": "first"}] if FIRST in around else []
         boxes = f"$steps.block.{entry.output or cell.port}"
         last = {**SEGMENT, "boxes": boxes, **entry.segment, "name": "sam"}
         steps = [*first, *json.loads(around), last]
     else:
         sam = {**SEGMENT, **entry.segment, "name": "sam"}
-        ours = f"{SAM}scores" if cell.table == "scores" else MASKS
         if SAM not in json.dumps(given.get(cell.port)):
-            given[cell.port] = _connected(cell, ours)
+            takes_list = selectors(block)[cell.port].is_list_element
+            given[cell.port] = [MASKS] if takes_list else MASKS
         step = fill_in(block, given, boxes="$inputs.boxes")
-        steps = [*entry.before, sam, step, *entry.after]
+        steps = [*entry.before, sam, step]
     return workflow(steps, entry.output)
-
-
-def _connected(cell: Cell, selector: str) -> Any:
-    """Return the value of the field that is connected to a step's output."""
-    of_field = selectors(blocks()[cell.block])[cell.port]
-    if of_field.is_dict_element:
-        return {"value": selector}
-    return [selector] if of_field.is_list_element else selector
 
 
 def workflow(steps: Sequence[dict[str, Any]], output: str = "") -> dict[str, Any]:

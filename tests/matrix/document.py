@@ -17,11 +17,12 @@ PACKAGES = ("roboflow-workflows", "supervision")
 _INTRODUCTION = """\
 # Composition with the engine's own blocks
 
-Every block of the engine that accepts an output of `sam2_block/segment@v1`, and every block whose
-output fits its field `boxes`, compiled and run on the real engine with a backend without a model.
-The blocks are found by the engine's introspection; `tests/matrix` runs the cells one by one, and
-this file is written from them by `scripts/composition`.
+Every block of the engine with a field for the masks of `sam2_block/segment@v1`, and every block
+whose output fits its field `boxes`, compiled and run on the real engine with a backend without a
+model. The blocks are found by the engine's introspection; `tests/matrix` runs the cells
+one by one, and `scripts/composition` writes this file from them.
 It holds for {versions}.
+Fields that take anything, and our scores, have a sample: `tests/matrix/test_untyped_fields.py`.
 
 - **single**: one image with six objects: a disc, a mask in two parts, one with a hole, one of a
   single pixel (in that hole), an empty one, and a bar, all tracked. `6 → 5` says that six rows went
@@ -45,19 +46,12 @@ whether the results are the same where the masks are held as
 `sam2_block`'s `sv.CompactMask` in place of a dense array, as those of many objects on a large image
 are.""",
     ),
-    "any": ("Blocks behind: fields that take anything, given our masks", ""),
     "boxes": (
         "Blocks in front: their boxes go in",
         """\
 `5 → 5`: five rows of the block give five of ours, in order, with the block's ids in
 `prompt_detection_id` and with its columns, classes and tracks. Where the block takes masks, a step
 of ours stands in front of it.""",
-    ),
-    "scores": (
-        "Blocks behind: our scores go in",
-        """\
-The kind `list_of_values` does not say of what: few of these fields mean numbers. Here a cell shows
-only that it compiles and whether the step runs or raises; what comes out is not looked at.""",
     ),
 }
 _WITH_MASKS = ("masks", "JSON", "`CompactMask`")
@@ -73,9 +67,7 @@ def render() -> str:
     outcomes = {cell: outcome_of(cell) for cell in cells()}
     parts = [_INTRODUCTION.format(versions=versions(), summary=_summary(outcomes))]
     for table, (title, words) in _SECTIONS.items():
-        parts.append(f"## {title}\n")
-        if words:
-            parts.append(f"{words}\n")
+        parts += [f"## {title}\n", f"{words}\n"]
         of_table = {cell: outcome for cell, outcome in outcomes.items() if cell.table == table}
         parts += _tables(table, of_table)
         if table == "predictions":
@@ -103,7 +95,7 @@ def _tables(table: str, outcomes: dict[Cell, Outcome]) -> Iterable[str]:
     ran = {cell: outcome for cell, outcome in outcomes.items() if outcome.scenes}
     rest = {cell: outcome for cell, outcome in outcomes.items() if not outcome.scenes}
     heads = ["block", port, "single", "empty", "batch"]
-    heads += _WITH_MASKS if table in ("predictions", "any") else ()
+    heads += _WITH_MASKS if table == "predictions" else ()
     yield _table([*heads, "note"], ran, lambda outcome: _row(outcome, table))
     yield "Not run. What needs something is compiled with the connection all the same.\n"
     yield _table(["block", port, "why"], rest, lambda outcome: [_why(outcome)])
@@ -111,7 +103,7 @@ def _tables(table: str, outcomes: dict[Cell, Outcome]) -> Iterable[str]:
 
 def _row(outcome: Outcome, table: str) -> list[str]:
     cells_ = [outcome.scenes.get(scene, "") for scene in ("single", "empty", "batch")]
-    if table in ("predictions", "any"):
+    if table == "predictions":
         cells_ += [outcome.masks, outcome.json, outcome.compact]
     notes = [outcome.reason] if outcome.reason else []
     notes += [f"`plain`: {outcome.scenes['plain']}"] if _works_on_plain(outcome) else []

@@ -21,7 +21,6 @@ class Entry:
         fields: Fields of the step, where the generic values do not fit.
         output: The output that is connected, where its name is the workflow's to choose (`*`).
         before: Further steps in front of it.
-        after: Further steps behind it; the outputs of a step `next` count as the block's.
         segment: Fields of our step that are connected in another way than usual.
         frames: How often the images are run, one after the other; the last result is looked at.
         moves: Show the mirror image in all frames but the last, so that everything has moved.
@@ -38,7 +37,6 @@ class Entry:
     fields: Mapping[str, Any] = field(default_factory=dict)
     output: str = ""
     before: Sequence[Mapping[str, Any]] = ()
-    after: Sequence[Mapping[str, Any]] = ()
     segment: Mapping[str, Any] = field(default_factory=dict)
     frames: int = 1
     moves: bool = False

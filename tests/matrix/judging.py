@@ -44,7 +44,7 @@ def judge_downstream(results: Results, pictures: tuple[Picture, ...], entry: Ent
         for detections in ours:
             verdict.problems += _problems_of_ours(detections, picture, entry)
         rows_in = sum(map(len, ours))
-        for output, value in {**result["block"], **result.get("next", {})}.items():
+        for output, value in result["block"].items():
             summary = _judge_output(output, value, ours, picture, entry, verdict)
             looked_at += summary is not None
             seen += [summary] if summary else []
@@ -56,8 +56,7 @@ def judge_downstream(results: Results, pictures: tuple[Picture, ...], entry: Ent
                 " the tables of tests/matrix what to expect (`rows` or `gives`)"
             )
         if pictures == (MANY,):
-            outputs = {**result["block"], **result.get("next", {})}
-            missing = entry.gives.keys() - outputs.keys()
+            missing = entry.gives.keys() - result["block"].keys()
             verdict.problems += [f"no output {output}" for output in sorted(missing)]
         verdict.rows.append(f"{rows_in} → {', '.join(seen)}" if seen else "runs")
     return verdict

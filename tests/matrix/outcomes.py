@@ -15,11 +15,9 @@ from tests.matrix.lookup import entry_of
 from tests.matrix.probing import Probe, in_words
 from tests.matrix.running import Results, compile_, run
 from tests.matrix.scenes import SCENES, SCENES_OF_FAILING
-from tests.matrix.table_of_fields import MEANINGS
 from tests.matrix.values import NoValueError
 
 WHERE = "say what is needed of it in the tables of tests/matrix"
-NO_BATCH = "do not accept batch-oriented inputs"
 
 
 @dataclass
@@ -76,12 +74,7 @@ def _find_out(cell: Cell, entry: Entry, outcome: Outcome) -> None:
     try:
         compile_(workflow)
     except Exception as error:
-        if NO_BATCH in str(error):
-            outcome.reason = (
-                "takes one value for all images, and ours is one an image: the engine refuses"
-            )
-        else:
-            outcome.problems.append(f"does not compile: {in_words(error)}; {WHERE}")
+        outcome.problems.append(f"does not compile: {in_words(error)}; {WHERE}")
         return
     if need:
         outcome.reason = need
@@ -98,9 +91,9 @@ def _run_scenes(cell: Cell, entry: Entry, workflow: dict[str, Any], outcome: Out
         try:
             results = run(workflow, pictures, frames=entry.frames, moves=entry.moves)
         except Exception as error:
-            _note_failure(cell, entry, name, error, outcome)
+            _note_failure(entry, name, error, outcome)
             continue
-        if cell.table != "scores" and (name in entry.fails or "*" in entry.fails):
+        if name in entry.fails or "*" in entry.fails:
             outcome.stale.append(f"{name}: passes, though tests/matrix says that it fails")
         verdict = _judge(cell, entry, results, pictures)
         outcome.problems += [f"{name}: {problem}; {WHERE}" for problem in verdict.problems]
@@ -110,9 +103,7 @@ def _run_scenes(cell: Cell, entry: Entry, workflow: dict[str, Any], outcome: Out
         notes |= verdict.notes
         passed.append(name)
     outcome.notes += sorted(notes)
-    if cell.table == "scores" and (outcome.reason or "raises" not in outcome.scenes.values()):
-        outcome.notes.clear()  # They are about our masks.
-    if passed and cell.table in ("predictions", "any"):
+    if passed and cell.table == "predictions":
         probe = Probe(workflow, entry, {name: scenes[name] for name in passed})
         outcome.compact = probe.compact()
         outcome.masks = _states(masks) or probe.are_masks_read()
@@ -131,14 +122,10 @@ def _states(masks: dict[str, set[str]]) -> str:
     return ", ".join(f"{output}: {state}" for output, state in states.items())
 
 
-def _note_failure(cell: Cell, entry: Entry, scene: str, error: Exception, outcome: Outcome) -> None:
+def _note_failure(entry: Entry, scene: str, error: Exception, outcome: Outcome) -> None:
     words = entry.fails.get(scene, entry.fails.get("*"))
-    meaning = MEANINGS.get(cell.port) if cell.table == "scores" else None
     if words is not None and re.search(words, str(error)):
         outcome.scenes[scene] = "raises"
-    elif meaning is not None:
-        outcome.scenes[scene] = "raises"
-        outcome.reason = f"means {meaning}; ours are numbers"
     elif isinstance(error, ImportError):
         raise error
     else:
@@ -148,6 +135,4 @@ def _note_failure(cell: Cell, entry: Entry, scene: str, error: Exception, outcom
 def _judge(cell: Cell, entry: Entry, results: Results, pictures: Any) -> Verdict:
     if cell.table == "boxes":
         return judge_upstream(results, pictures, entry, cell.port)
-    if cell.table == "scores":
-        return Verdict(rows=["runs"])
     return judge_downstream(results, pictures, entry)

@@ -9,7 +9,6 @@ from tests.matrix.blocks import OURS
 ZONE = [[5, 5], [155, 5], [155, 115], [5, 115]]
 NO_AREA = "Drops rows whose box has no area, as that of a mask of one pixel."
 WITH_AREA = ("disc", "two parts", "hole", "empty", "bar")
-COUNT = [{"type": "SequenceLength"}]
 
 CROP = {
     "type": "roboflow_core/dynamic_crop@v1",

@@ -184,10 +184,8 @@ def inputs_of(
             name: [_placed(rows(picture), i) for i, picture in enumerate(pictures)]
             for name, rows in OTHERS.items()
         },
-        "keypoints": [_placed(picture.keypoints(), i) for i, picture in enumerate(pictures)],
         "video_metadata": videos,
         "model_output": [MODEL_OUTPUT] * len(pictures),
-        "classification": [_classification(picture) for picture in pictures],
         "model_id": "project/1",
         "template": np.ascontiguousarray(MANY.image[60:100, 20:60]),
     }
@@ -198,16 +196,3 @@ MODEL_OUTPUT = (
     '{"detections": [{"class_name": "bar", "x_min": 0.2, "y_min": 0.3, "x_max": 0.8,'
     ' "y_max": 0.9, "confidence": 0.5}]}'
 )
-
-
-def _classification(picture: Picture) -> dict[str, Any]:
-    height, width = picture.image.shape[:2]
-    return {
-        "image": {"width": width, "height": height},
-        "predictions": [{"class": "thing", "class_id": 0, "confidence": 0.9}],
-        "top": "thing",
-        "confidence": 0.9,
-        "parent_id": "image",
-        "inference_id": "inference",
-        "prediction_type": "classification",
-    }

@@ -58,18 +58,6 @@ class Picture:
         detections.metadata["image_dimensions"] = [height, width]
         return detections
 
-    def keypoints(self) -> sv.Detections:
-        """Return what a keypoint model finds: the upper left and lower right corners."""
-        detections = self.detections()
-        count = len(self.names)
-        detections.data |= {
-            "keypoints_xy": self.boxes_xyxy.reshape(count, 2, 2).copy(),
-            "keypoints_confidence": np.full((count, 2), 0.9, dtype=np.float32),
-            "keypoints_class_id": np.tile([0, 1], (count, 1)),
-            "keypoints_class_name": np.tile(["first", "last"], (count, 1)),
-        }
-        return detections
-
     def mirrored(self) -> Picture:
         """Return the mirror image, left to right."""
         width = self.image.shape[1]

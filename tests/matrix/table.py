@@ -70,7 +70,6 @@ TABLE: dict[str, Entry] = {
         runs=True,
         note="Boxes that come with masks are prompts that reach over the last pixels.",
     ),
-    "email_notification@v1": Entry(reason="needs a mail server"),
     "bounding_rect@v1": replace(CONTOUR, masks={"detections_with_rect": "altered"}),
     "dynamic_zone@v1": replace(CONTOUR, masks={"predictions": "altered"}, rows={"zones": "all"}),
     "byte_tracker@v1": Entry(rows={"tracked_detections": WITH_AREA}, note=NO_AREA),

@@ -1,7 +1,7 @@
-"""Every connection between a block of the engine and ours, one test each.
+"""Every connection by masks or boxes between a block of the engine and ours, one test each.
 
-`docs/composition.md` says what the results are. What a cell needs beyond its manifest is said in
-`table.py`, `table_of_fields.py` and `table_of_outputs.py`.
+`composition.md` says what the results are. What a cell needs beyond its manifest is said in
+`table.py` and `table_of_outputs.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def test_cell(cell: Cell) -> None:
         pytest.skip(f"untested, new in {engine_version()}: {outcome.problems[0]}")
     assert not outcome.problems
     if outcome.stale and not is_of_installed_versions():
-        # What is said is said of the engine of docs/composition.md.
+        # What is said is said of the engine of composition.md.
         pytest.skip(f"mended in {engine_version()}: {outcome.stale[0]}")
     assert not outcome.stale, "take that out of the tables of tests/matrix"
 
@@ -38,6 +38,5 @@ def test_blocks_are_found() -> None:
     tables = [cell.table for cell in cells()]
     assert tables.count("predictions") > 60
     assert tables.count("boxes") > 60
-    assert {"any", "scores"} <= set(tables)
     assert Cell("predictions", "roboflow_core/mask_visualization@v1", "predictions") in cells()
     assert OURS in blocks()

@@ -14,11 +14,10 @@ from tests.matrix.entries import Entry
 from tests.matrix.lookup import entry_of
 from tests.matrix.outcomes import outcome_of
 from tests.matrix.table import TABLE
-from tests.matrix.table_of_fields import FIELDS, MEANINGS
 from tests.matrix.table_of_outputs import OUTPUTS
 
 of_the_documented_engine = pytest.mark.skipif(
-    not is_of_installed_versions(), reason="the tables are for the engine of docs/composition.md"
+    not is_of_installed_versions(), reason="the tables are for the engine of composition.md"
 )
 
 
@@ -32,8 +31,6 @@ def test_entries_name_blocks_and_ports_that_are_there() -> None:
     assert {full(name) for name in TABLE} <= {cell.block for cell in found}
     outputs = {(cell.block, cell.port) for cell in found if cell.table == "boxes"}
     assert {(full(name), port) for name, port in OUTPUTS} <= outputs
-    fields = {(cell.block, cell.port) for cell in found if cell.table != "boxes"}
-    assert {(full(name), port) for name, port in FIELDS} <= fields
 
 
 @of_the_documented_engine
@@ -53,13 +50,6 @@ def test_reasons_are_backed_by_what_the_block_declares(name: str) -> None:
     (step,) = (step for step in steps if step["name"] == "block")
     operations = blocks()[full(name)].manifest_class.model_validate(step).discover_work_operations()
     assert "external_request" in {operation.value for operation in operations}
-
-
-@of_the_documented_engine
-@pytest.mark.parametrize("port", MEANINGS)
-def test_meanings_explain_an_error(port: str) -> None:
-    of_port = [cell for cell in cells() if cell.table == "scores" and cell.port == port]
-    assert any("raises" in outcome_of(cell).scenes.values() for cell in of_port)
 
 
 def cell_of(table: str, block: str, port: str) -> Cell:

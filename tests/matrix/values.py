@@ -17,9 +17,7 @@ _BY_KIND = (
     ({"video_metadata"}, "$inputs.video_metadata"),
     (MASK_KINDS, MASKS),
     ({"object_detection_prediction"}, "$inputs.boxes"),
-    ({"keypoint_detection_prediction"}, "$inputs.keypoints"),
     ({"language_model_output"}, "$inputs.model_output"),
-    ({"classification_prediction"}, "$inputs.classification"),
     ({"roboflow_model_id"}, "$inputs.model_id"),
 )
 _LITERALS: tuple[Any, ...] = (

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import supervision as sv
 from inference_models.models.base.instance_segmentation import InstanceDetections
-from inference_models.models.base.keypoints_detection import KeyPoints
 from inference_models.models.base.object_detection import Detections
 from inference_models.models.base.types import InstancesRLEMasks
 from roboflow_workflows.execution_engine.v1.dynamic_blocks.representation_boundary import (
@@ -35,8 +34,6 @@ def from_native(value: Any) -> Any:
         return {key: from_native(item) for key, item in value.items()}
     if isinstance(value, list):
         return [from_native(item) for item in value]
-    if isinstance(value, tuple) and value and isinstance(value[0], KeyPoints):
-        return from_native(value[1])
     if not isinstance(value, (Detections, InstanceDetections)):
         return value
     detections = native_detections_to_sv(value)

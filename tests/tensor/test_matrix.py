@@ -1,4 +1,4 @@
-"""Every connection between a block of the engine and ours, with native detections.
+"""The tests of `tests/matrix` that connect a block of the engine and ours, with native detections.
 
 What is expected is what numpy's representation gives, so that a difference fails here.
 """
@@ -12,6 +12,18 @@ import pytest
 from tests.matrix.blocks import Cell, cells, engine_version
 from tests.matrix.document import documented, is_of_installed_versions
 from tests.matrix.outcomes import outcome_of
+from tests.matrix.test_beside_others import (  # noqa: F401
+    test_block_takes_ours_beside_others,
+    test_combined_rows_are_those_of_both,
+)
+from tests.matrix.test_untyped_fields import (  # noqa: F401
+    server,
+    test_continue_if,
+    test_csv_formatter,
+    test_expression,
+    test_property_definition,
+    test_webhook_sink,
+)
 from tests.tensor.matrix import native_matrix
 
 KNOWN = documented()
