@@ -1,4 +1,4 @@
-"""`docs/composition.md`: what is known of every cell, for people."""
+"""`composition.md`: what is known of every cell, for people."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from tests.matrix.blocks import Cell, cells
 from tests.matrix.engine_cases import CASES, compact_in
 from tests.matrix.outcomes import Outcome, outcome_of
 
-FILE = Path(__file__).parents[2] / "docs" / "composition.md"
+FILE = Path(__file__).with_name("composition.md")
 PACKAGES = ("roboflow-workflows", "supervision")
 
 _INTRODUCTION = """\
-# Composition with the engine's own blocks
+# Composition with the engine's own blocks: the full table
 
 Every block of the engine with a field for the masks of `sam2_block/segment@v1`, and every block
 whose output fits its field `boxes`, compiled and run on the real engine with a backend without a
-model. The blocks are found by the engine's introspection; `tests/matrix` runs the cells
-one by one, and `scripts/composition` writes this file from them.
+model. The blocks are found by the engine's introspection; the tests beside this file run the cells
+one by one, and `scripts/composition` writes it from them.
 It holds for {versions}.
-Fields that take anything, and our scores, have a sample: `tests/matrix/test_untyped_fields.py`.
+[`docs/composition.md`](../../docs/composition.md) has the blocks that people chain, a word each;
+fields that take anything, and our scores, have a sample: `test_untyped_fields.py`.
 
 - **single**: one image with six objects: a disc, a mask in two parts, one with a hole, one of a
   single pixel (in that hole), an empty one, and a bar, all tracked. `6 → 5` says that six rows went

@@ -1,4 +1,4 @@
-"""`docs/composition.md` says what the cells say, for the versions that it names.
+"""`composition.md` says what the cells say, for the versions that it names.
 
 With another release of the engine the cells are tested all the same (`test_cells.py`), and what
 differs from the file is only told: a release with a new block would otherwise make every test run
@@ -7,6 +7,7 @@ fail on the day it comes out.
 
 from __future__ import annotations
 
+import re
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -18,7 +19,10 @@ from tests.matrix import document
 from tests.matrix.blocks import cells
 from tests.matrix.outcomes import outcome_of
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "composition"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "scripts" / "composition"
+PAGE = ROOT / "docs" / "composition.md"
+SAMPLE = Path(__file__).with_name("test_untyped_fields.py")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +44,7 @@ def text() -> str:
 def test_document_is_that_of_the_cells(script: ModuleType, text: str) -> None:
     found = script.differences(text)
     if found and not document.is_of_installed_versions():
-        pytest.skip(f"docs/composition.md is not of {document.versions()}:\n{found}")
+        pytest.skip(f"composition.md is not of {document.versions()}:\n{found}")
     assert not found, f"the matrix has changed; if meant, run scripts/composition\n{found}"
 
 
@@ -75,3 +79,18 @@ def test_check_tells_written_from_outdated(
     said = capsys.readouterr().out
     assert "-| `mosk_visualization@v1` |" in said
     assert said.endswith("run scripts/composition\n")
+
+
+def test_page_names_blocks_that_are_tested() -> None:
+    page, *tested = (
+        set(re.findall(r"\w+@v\d+", file.read_text())) for file in (PAGE, document.FILE, SAMPLE)
+    )
+    assert page
+    assert page <= set.union(*tested)
+
+
+@pytest.mark.parametrize("file", [PAGE, document.FILE], ids=["page", "table"])
+def test_links_lead_somewhere(file: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text())
+    assert targets
+    assert [target for target in targets if not (file.parent / target).exists()] == []
