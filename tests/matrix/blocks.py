@@ -19,7 +19,6 @@ from roboflow_workflows.execution_engine.introspection.entities import (
     SelectorDefinition,
 )
 from roboflow_workflows.execution_engine.introspection.schema_parser import parse_block_manifest
-from roboflow_workflows.execution_engine.v1.core import EXECUTION_ENGINE_V1_VERSION
 
 OURS = "sam2_block/segment@v1"
 MASK_KINDS = {"rle_instance_segmentation_prediction", "instance_segmentation_prediction"}
@@ -50,11 +49,6 @@ class Cell:
 def engine_version() -> str:
     """Return the release of the engine, which decides what the blocks are."""
     return f"roboflow-workflows {metadata.version('roboflow-workflows')}"
-
-
-@functools.cache
-def execution_engine_version() -> str:
-    return str(EXECUTION_ENGINE_V1_VERSION)
 
 
 @functools.cache

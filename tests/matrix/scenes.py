@@ -71,10 +71,7 @@ class Picture:
 
 
 class LabelBackend:
-    """Answers a box with the object that has most pixels in it; where there is none, with nothing.
-
-    Points are answered with the object under the first of them.
-    """
+    """Answers a box with the object that has most pixels in it; nothing where there is none."""
 
     concurrent_images = 1
 
@@ -89,14 +86,9 @@ class LabelBackend:
 
 
 def _mask(labels: np.ndarray, prompt: Any) -> CroppedMask:
-    if prompt.box_xyxy is None:
-        x, y = (int(value) for value in prompt.points[0][:2])
-        region = labels[y : y + 1, x : x + 1]
-    else:
-        left, top = (int(value) for value in np.floor(prompt.box_xyxy[:2]))
-        right, bottom = (int(value) for value in np.ceil(prompt.box_xyxy[2:]))
-        region = labels[top:bottom, left:right]
-    counts = np.bincount(region.ravel(), minlength=2)[1:]
+    left, top = (int(value) for value in np.floor(prompt.box_xyxy[:2]))
+    right, bottom = (int(value) for value in np.ceil(prompt.box_xyxy[2:]))
+    counts = np.bincount(labels[top:bottom, left:right].ravel(), minlength=2)[1:]
     found = int(counts.argmax()) + 1 if counts.any() else -1
     return CroppedMask.from_region(labels == found)
 
