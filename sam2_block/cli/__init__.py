@@ -28,7 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         stops reading (`| head -1`), or names that its encoding lacks, are no failure.
     """
     with standard_streams(), package_warnings_shown():
-        arguments = make_parser().parse_args(argv)
+        try:
+            arguments = make_parser().parse_args(argv)
+        except BrokenPipeError:  # the reader of `--help` left; later releases of Python ignore it
+            return OK
         try:
             return OK if arguments.command(arguments) else FAILED
         except Sam2BlockError as error:
