@@ -29,27 +29,23 @@ def map_concurrently(
     """
     if max_workers == 1 or len(items) < 2:
         return [call(item) for item in items]
-    with ThreadPoolExecutor(min(max_workers, len(items)), "sam2_block-image") as threads:
-        futures = [threads.submit(call, item) for item in items]
-        try:
-            return [future.result() for future in futures]
-        finally:
-            for future in futures:
-                future.cancel()
+    workers = min(max_workers, len(items))
+    return list(stream_concurrently(call, items, workers, ahead=len(items)))
 
 
 def stream_concurrently(
-    call: Callable[[Item], Result], items: Iterable[Item], max_workers: int
+    call: Callable[[Item], Result], items: Iterable[Item], max_workers: int, *, ahead: int = 1
 ) -> Generator[Result, None, None]:
     """Call a function with every item of a stream, `max_workers` of them at a time.
 
-    The next item is taken from the stream while the calls before it run, and never further ahead:
-    no more than `max_workers` + 1 items and results are held.
+    The next item is taken from the stream while the calls before it run: no more than
+    `max_workers + ahead` items and results are held.
 
     Args:
         call: Called in threads of its own.
         items: Iterated in the thread that iterates over the results.
         max_workers: 1 or more.
+        ahead: Maximum of items taken beyond those that can run, 1 or more.
 
     Yields:
         The results, in the order of the items.
@@ -63,7 +59,7 @@ def stream_concurrently(
         try:
             for item in items:
                 pending.append(threads.submit(call, item))
-                if len(pending) > max_workers:
+                if len(pending) >= max_workers + ahead:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

@@ -14,7 +14,6 @@ With `--record` the figures go into `docs/precisions.json`.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import itertools
 import json
 import shlex
@@ -26,24 +25,22 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "demo_checkpoint"))
 
 from benchmark.machine import commit
+from benchmark.weights import write_random_weights
 from evaluate import HELD_OUT_SEED, iou
 from prompts import box_of
 from scenes import make_scene
 from scipy.ndimage import distance_transform_edt
 
 from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.model import build_model, meta_config
 from sam2_block.images import Image
 from sam2_block.masks import BoolArray, CroppedMask
 from sam2_block.prompts import LabeledPoint, Prompt
 from sam2_block.settings import Settings
-from sam2_block.versions import META_RELEASES
 
 KINDS = ("scenes", "noise", "grey", "thin", "random")
 RECORD = Path(__file__).parents[1] / "docs" / "precisions.json"
@@ -89,23 +86,16 @@ def _prompts(mask: BoolArray) -> list[Prompt]:
 def compare(count: int, kinds: list[str], sides: list[int]) -> dict[str, dict[str, float]]:
     """Return the figures of `count` prompts in both precisions, an equal part for each group."""
     groups = list(itertools.product(kinds, sides))
-    with random_tiny() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if "random" in kinds:
+            write_random_weights(folder)
         differences = {
             f"{kind} {side}": _differences(count // len(groups), kind, side, folder)
             for kind, side in groups
         }
     everything = [difference for group in differences.values() for difference in group]
     return {name: _figures(group) for name, group in {**differences, "all": everything}.items()}
-
-
-@contextlib.contextmanager
-def random_tiny() -> Iterator[Path]:
-    """Make a folder with a checkpoint of `hiera_tiny` whose weights are random."""
-    with tempfile.TemporaryDirectory() as folder:
-        torch.manual_seed(0)
-        weights = {"model": build_model(meta_config("hiera_tiny")).state_dict()}
-        torch.save(weights, Path(folder) / META_RELEASES["hiera_tiny"].checkpoint_file)
-        yield Path(folder)
 
 
 def _differences(count: int, kind: str, side: int, folder: Path) -> list[tuple[float, float]]:

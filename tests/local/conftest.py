@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sam2_block.backends.local.checkpoints import find_checkpoint
 from sam2_block.backends.local.model import build_model, meta_config
 from sam2_block.settings import Settings
 from sam2_block.versions import META_RELEASES
@@ -35,3 +36,17 @@ def random_checkpoint(checkpoint_dir: Path) -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def cpu_settings(checkpoint_dir: Path) -> Settings:
     return Settings(device="cpu", precision="fp32", checkpoint_dir=checkpoint_dir)
+
+
+@pytest.fixture(scope="session")
+def checkpoint_of(
+    random_checkpoint: Callable[[str], Path], cpu_settings: Settings
+) -> Callable[[str], Path]:
+    """Return a function that gives a version's checkpoint: the demo's own, or random weights."""
+
+    def find(version: str) -> Path:
+        if version in META_RELEASES:
+            return random_checkpoint(version)
+        return find_checkpoint(version, cpu_settings)
+
+    return find

@@ -91,16 +91,26 @@ def compare(
     agreements = []
     for prompt, answer in zip(prompts, answers, strict=True):
         masks, scores, _ = predictor.predict(
-            point_coords=np.array([[p.x, p.y] for p in prompt.points]) if prompt.points else None,
-            point_labels=np.array([int(p.positive) for p in prompt.points]),
-            box=None if prompt.box_xyxy is None else np.array(prompt.box_xyxy),
-            multimask_output=multimask_output,
+            **arguments_of(prompt), multimask_output=multimask_output
         )
         ours = pixels_of(answer)
         best = masks[scores >= scores.max() - tie] > 0
         difference = abs(answer.score - float(scores.max()))
         agreements.append(Agreement(max(iou(ours, mask) for mask in best), difference))
     return agreements
+
+
+def arguments_of(prompt: Prompt | None) -> dict[str, Any]:
+    """Return a prompt as arguments of Meta's `predict`; None is a prompt without any."""
+    if prompt is None:
+        return {}
+    arguments: dict[str, Any] = {}
+    if prompt.points:
+        arguments["point_coords"] = np.array([[p.x, p.y] for p in prompt.points])
+        arguments["point_labels"] = np.array([int(p.positive) for p in prompt.points])
+    if prompt.box_xyxy is not None:
+        arguments["box"] = np.array(prompt.box_xyxy)
+    return arguments
 
 
 def check(

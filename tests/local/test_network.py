@@ -5,6 +5,7 @@ That prompts of different lengths go together is in `test_parity.py` and `test_m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import pytest
 import torch
 
 from sam2_block.backends.local.candidates import Choice, Selected, select
-from sam2_block.backends.local.checkpoints import find_checkpoint
 from sam2_block.backends.local.cpu.cpu_network import CpuNetwork
 from sam2_block.backends.local.devices import ComputeTarget
 from sam2_block.backends.local.image_encoding import preprocess
@@ -22,8 +22,7 @@ from sam2_block.backends.local.network import Memory, Network, PromptBatch
 from sam2_block.backends.local.prompt_decoding import _prompt_batch
 from sam2_block.backends.local.sam2_modules import Sam2Modules
 from sam2_block.prompts import LabeledPoint, Prompt
-from sam2_block.versions import META_RELEASES
-from tests.local.metas_predictor import metas_predictor
+from tests.local.metas_predictor import arguments_of, metas_predictor
 
 CPU = torch.device("cpu")
 BOX = Prompt(box_xyxy=(81.0, 39.0, 116.0, 74.0))
@@ -53,9 +52,8 @@ def version(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(version: str, random_checkpoint: Any, cpu_settings: Any) -> Path:
-    known = version in META_RELEASES
-    return random_checkpoint(version) if known else find_checkpoint(version, cpu_settings)
+def checkpoint(version: str, checkpoint_of: Callable[[str], Path]) -> Path:
+    return checkpoint_of(version)
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +92,8 @@ def take(network: Network, embedding: Any, prompts: PromptBatch, choice: Choice)
 
 def metas(predictor: Any, prompt: Prompt | None, multimask: bool, mask: Any = None) -> Selected:
     """Return the low-resolution logits and the scores of Meta's predictor."""
-    points = prompt.points if prompt else ()
-    box = prompt.box_xyxy if prompt else None
     _, scores, logits = predictor.predict(
-        point_coords=np.array([[p.x, p.y] for p in points]) if points else None,
-        point_labels=np.array([int(p.positive) for p in points]) if points else None,
-        box=None if box is None else np.array(box),
-        mask_input=mask,
-        multimask_output=multimask,
+        **arguments_of(prompt), mask_input=mask, multimask_output=multimask
     )
     return Selected(torch.from_numpy(logits)[None], torch.from_numpy(scores)[None])
 

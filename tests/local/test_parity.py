@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.checkpoints import find_checkpoint
 from sam2_block.prompts import LabeledPoint, Prompt
-from sam2_block.versions import META_RELEASES
 from tests.local.metas_predictor import compare, metas_predictor
 
 POSITIVE, NEGATIVE = LabeledPoint(210, 120), LabeledPoint(60, 300, positive=False)
@@ -32,9 +30,8 @@ def photo(astronaut: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module", params=["demo", "hiera_tiny", "sam2.1_hiera_tiny"])
-def version(request: pytest.FixtureRequest, random_checkpoint: Any) -> str:
-    if request.param in META_RELEASES:
-        random_checkpoint(request.param)
+def version(request: pytest.FixtureRequest, checkpoint_of: Any) -> str:
+    checkpoint_of(request.param)  # where the backend looks for it
     return str(request.param)
 
 
@@ -44,13 +41,9 @@ def backend(cpu_settings: Any) -> LocalBackend:
 
 
 @pytest.fixture(scope="module")
-def meta_predictor(
-    version: str, random_checkpoint: Any, cpu_settings: Any, photo: np.ndarray
-) -> Any:
+def meta_predictor(version: str, checkpoint_of: Any, photo: np.ndarray) -> Any:
     """Meta's predictor on the same weights."""
-    known = version in META_RELEASES
-    path = random_checkpoint(version) if known else find_checkpoint(version, cpu_settings)
-    return metas_predictor(version, path, photo, "cpu")
+    return metas_predictor(version, checkpoint_of(version), photo, "cpu")
 
 
 @pytest.mark.parametrize("multimask_output", [True, False])

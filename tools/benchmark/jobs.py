@@ -13,6 +13,9 @@ SYSTEMS = (BUILT_IN, META_FP32, OURS_FP32, META_BF16, OURS_BF16)
 The built-in block computes in fp32 on a CPU and has no other choice.
 """
 
+METAS_AND_OURS = {"fp32": (META_FP32, OURS_FP32), "bf16": (META_BF16, OURS_BF16)}
+"""Meta's predictor and this block in the same precision."""
+
 DEFAULT = OURS_FP32
 """What this block computes in on a CPU unless `SAM2_BLOCK_PRECISION` says otherwise."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmark.figures import collapsed
-from benchmark.jobs import META_BF16, META_FP32, OURS_BF16, OURS_FP32, Facts
+from benchmark.jobs import METAS_AND_OURS, Facts
 from benchmark.machine import same_machine
 from benchmark.places import Places
 from benchmark.processes import WorkerProcess
@@ -14,7 +14,6 @@ from benchmark.report import cell_text
 from benchmark.table import Say, measure, named
 
 _TURNS = {"new-1": 3, "encoded-10": 2}
-_PAIRS = {"fp32": (META_FP32, OURS_FP32), "bf16": (META_BF16, OURS_BF16)}
 
 
 def measure_quick(places: Places, most_bytes: int, say: Say) -> dict[str, float]:
@@ -23,7 +22,9 @@ def measure_quick(places: Places, most_bytes: int, say: Say) -> dict[str, float]
     A precision that this processor does not multiply in hardware is left out.
     """
     everyone = {
-        name: WorkerProcess(name, places, most_bytes) for pair in _PAIRS.values() for name in pair
+        name: WorkerProcess(name, places, most_bytes)
+        for pair in METAS_AND_OURS.values()
+        for name in pair
     }
     for worker in everyone.values():
         worker.start()  # all at once: loading takes longer than what is measured
@@ -35,7 +36,7 @@ def measure_quick(places: Places, most_bytes: int, say: Say) -> dict[str, float]
         ratios: dict[str, float] = {}
         for row in named(list(_TURNS)):
             measured = measure(row, everyone, _TURNS[row.name], 0, _silent)
-            for precision, pair in _PAIRS.items():
+            for precision, pair in METAS_AND_OURS.items():
                 ratio = measured.ratio(*pair)
                 texts = {name: cell_text(measured.cells[name], measured) for name in pair}
                 if ratio is None and precision == "fp32":

@@ -13,6 +13,7 @@ from benchmark.jobs import (
     LABELS,
     META_BF16,
     META_FP32,
+    METAS_AND_OURS,
     OURS_BF16,
     OURS_FP32,
     SYSTEMS,
@@ -117,12 +118,13 @@ def speed(section: Mapping[str, Any]) -> str:
 
 
 def _short(figures: Mapping[str, Any]) -> str:
-    pairs = {"fp32": (META_FP32, OURS_FP32), "bf16": (META_BF16, OURS_BF16)}
-    heads = [f"Meta's : ours, {name}" for name in pairs] + [LABELS[name] for name in SYSTEMS]
+    heads = [f"Meta's : ours, {name}" for name in METAS_AND_OURS] + [
+        LABELS[name] for name in SYSTEMS
+    ]
     lines = [line(["work", *heads]), rule(len(heads))]
     for name, record in figures.items():
         one = Measured.of_record(name, record)
-        ratios_of_row = [one.ratio(*pair) for pair in pairs.values()]
+        ratios_of_row = [one.ratio(*pair) for pair in METAS_AND_OURS.values()]
         cells = [f"**{ratio.medians:.1f}x**" if ratio else "-" for ratio in ratios_of_row]
         cells += [
             "fails" if cell.failure else seconds_text(Spread.of(cell.seconds).median)

@@ -8,16 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from benchmark.figures import Spread
-from benchmark.jobs import META_BF16, META_FP32, OURS_BF16, OURS_FP32, Answer, Job
+from benchmark.jobs import METAS_AND_OURS, Answer, Job
 from benchmark.processes import WorkerProcess
 from benchmark.table import Asked, Say
 
 COUNTS = (1, 2, 4)
 _WORK = Job(1800, 1200, 1, requests=3, counted=False)
 _TIMEOUT_S = 300
-
-# What is measured in turns: more systems at once would need more memory than a small machine has.
-_PAIRS = ((META_FP32, OURS_FP32), (META_BF16, OURS_BF16))
 
 Start = Callable[[str], WorkerProcess]
 
@@ -52,7 +49,8 @@ def measure(start: Start, turns: int, seed: int, say: Say) -> list[Fleet]:
         say: Reports progress.
     """
     measured = []
-    for systems in _PAIRS:
+    # More systems in turn would need more memory than a small machine has.
+    for systems in METAS_AND_OURS.values():
         with ExitStack() as stack:
             fleets = [Fleet(system, _started(start, system, stack)) for system in systems]
             run(fleets, turns, seed, say)

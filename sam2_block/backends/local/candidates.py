@@ -82,22 +82,16 @@ def select(candidates: Candidates, choice: Choice, stability: Stability | None) 
         stability: Of the network.
     """
     scores = candidates.scores
+    best = scores[:, _SINGLE + 1 :].argmax(1, keepdim=True) + _SINGLE + 1
     if choice == "all":
         chosen = torch.arange(_SINGLE + 1, scores.shape[1], device=scores.device)
         chosen = chosen.expand(len(scores), -1)
-    elif choice == "best":
-        chosen = _best(scores)
     else:
-        chosen = torch.full_like(_best(scores), _SINGLE)
+        chosen = best if choice == "best" else torch.full_like(best, _SINGLE)
     logits = candidates.logits(chosen)
     if choice == "stable" and stability is not None:
         (rows,) = torch.nonzero(~stability.holds(logits)[:, 0], as_tuple=True)
         if len(rows):
-            chosen[rows] = _best(scores[rows])
+            chosen[rows] = best[rows]
             logits[rows] = candidates.logits(chosen[rows], rows)
     return Selected(logits, scores.gather(1, chosen))
-
-
-def _best(scores: Tensor) -> Tensor:
-    """Return the index of the best of three candidates, `(B, 1)`."""
-    return scores[:, _SINGLE + 1 :].argmax(1, keepdim=True) + _SINGLE + 1
