@@ -87,18 +87,17 @@ def _predict(
     backend: Backend, image: Image, prompts: Sequence[RowPrompt], options: SegmentOptions
 ) -> list[MaskPrediction | None]:
     """Return one prediction an object."""
-    valid = [one.prompt for one in prompts if one.prompt is not None]
-    predictions = iter(
-        backend.predict(
-            image,
-            valid,
-            version=options.version,
-            multimask_output=bool(options.multimask_output),
-        )
-        if valid
-        else ()
+    valid = {index: one.prompt for index, one in enumerate(prompts) if one.prompt is not None}
+    if not valid:
+        return [None] * len(prompts)
+    predictions = backend.predict(
+        image,
+        list(valid.values()),
+        version=options.version,
+        multimask_output=bool(options.multimask_output),
     )
-    return [None if one.prompt is None else next(predictions) for one in prompts]
+    by_index = dict(zip(valid, predictions, strict=True))
+    return [by_index.get(index) for index in range(len(prompts))]
 
 
 def _score(prediction: MaskPrediction | None) -> float:

@@ -52,6 +52,16 @@ def boxes(*xyxy: Sequence[float], **columns: Any) -> sv.Detections:
 A, B, OUTSIDE = (10, 20, 30, 60), (100, 10, 150, 90), (300, 10, 350, 90)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_backend_that_predicts_too_few_or_too_many_masks_is_an_error(count: int) -> None:
+    class Miscounting(FakeBackend):
+        def predict(self, image: Any, prompts: Any, **options: Any) -> list[ReadyPrediction]:
+            return [ReadyPrediction(0.9, EMPTY_MASK)] * count
+
+    with pytest.raises(ValueError, match="zip"):
+        Segmenter("demo", backend=Miscounting()).segment(PHOTO, boxes(A, OUTSIDE, B))
+
+
 def test_one_row_a_box_in_order_then_one_a_point_object() -> None:
     backend = ScriptedBackend([0.1, 0.9, 0.5, 0.7])
     rows = Segmenter("demo", backend=backend).segment(

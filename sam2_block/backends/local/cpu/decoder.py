@@ -62,7 +62,7 @@ class Decoder:
         return max(1, min(_PIXELS_BYTES // self._pixels_bytes, by_tokens))
 
     def cached_image(self, features: Features) -> CachedImage:
-        """ComputeTarget what all prompts without a mask share."""
+        """Compute what depends on the image alone, for prompts without a mask."""
         pixels = features.stride_16.flatten(0, 1) + self._no_mask
         keys, values = self._transformer.keys_and_values(pixels)
         stride_8, stride_4 = self._upscaling.high_res(features.stride_8, features.stride_4)
