@@ -73,7 +73,7 @@ def _settings() -> Settings:
 
 
 def _setting(name: str) -> Any:
-    return getattr(_settings(), name)
+    return _settings().value_of(name)
 
 
 # The engine calls these once a step. A caller's own init parameter `sam2_block.<name>` wins.

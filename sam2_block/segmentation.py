@@ -16,13 +16,13 @@ from sam2_block.images import Image, as_image
 from sam2_block.masks import EMPTY_MASK
 from sam2_block.masks.arrays import MaskArray
 from sam2_block.out_of_memory import naming_mask_memory_errors
-from sam2_block.prompts.limits import PromptLimits
 from sam2_block.prompts.normalized_coordinates import warn_of_normalized_coordinates
 from sam2_block.prompts.of_rows import RowPrompt, row_prompts
 from sam2_block.segment_options import ConfidenceSource, SegmentOptions
-from sam2_block.settings import DEFAULT_DENSE_MASK_BYTES, MaskForm
+from sam2_block.settings import LimitSettings, OutputSettings
 
-DEFAULT_LIMITS = PromptLimits()
+_DEFAULT_OUTPUT = OutputSettings()
+_DEFAULT_LIMITS = LimitSettings()
 
 
 @naming_mask_memory_errors()
@@ -33,9 +33,8 @@ def segment_image(
     points: Any,
     options: SegmentOptions,
     *,
-    dense_mask_bytes: int = DEFAULT_DENSE_MASK_BYTES,
-    masks: MaskForm = "auto",
-    limits: PromptLimits = DEFAULT_LIMITS,
+    output: OutputSettings = _DEFAULT_OUTPUT,
+    limits: LimitSettings = _DEFAULT_LIMITS,
 ) -> sv.Detections:
     """Segment the objects in boxes and at points of one image.
 
@@ -48,9 +47,8 @@ def segment_image(
         detections: Boxes in pixels of the image; nothing of them is changed.
         points: As `sam2_block.prompts.parse_point_objects` takes them.
         options: How to segment.
-        dense_mask_bytes: Most bytes that `mask` may take as a dense array under `auto`.
-        masks: Form of `mask`; see `Segmenter`.
-        limits: How many boxes and points are taken.
+        output: Form of `mask`.
+        limits: Maximum numbers of boxes and points.
 
     Returns:
         Detections with `mask` (`(N, H, W)`, a bool array or `CompactMasks`, which read like one),
@@ -67,7 +65,7 @@ def segment_image(
     prompts = row_prompts(source, points, image_hw, options, limits)
     warn_of_normalized_coordinates([one.prompt for one in prompts], image_hw)
     # Before anything is computed that would be lost if there is no memory for them.
-    array = MaskArray(len(prompts), image_hw, dense_mask_bytes, masks)
+    array = MaskArray(len(prompts), image_hw, output.dense_mask_bytes, output.masks)
     predictions = _predict(backend, image, prompts, options)
     kept = [
         (prompt, prediction)

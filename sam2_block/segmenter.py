@@ -16,7 +16,6 @@ from sam2_block.concurrent_map import stream_concurrently
 from sam2_block.errors import ClosedError, InputError, OptionError
 from sam2_block.images import as_image
 from sam2_block.prompts import InvalidBoxes
-from sam2_block.prompts.limits import PromptLimits
 from sam2_block.segment_options import ConfidenceSource, SegmentOptions
 from sam2_block.segmentation import segment_image
 from sam2_block.settings import MaskForm
@@ -110,10 +109,8 @@ class Segmenter:
         settings = source.settings()
         if self._own_masks is not None:
             settings = settings.override(masks=self._own_masks)
-        check_allowed_version(self.version, settings.allowed_versions)
-        self._dense_mask_bytes = settings.dense_mask_bytes
-        self._masks: MaskForm = settings.masks
-        self._limits = PromptLimits.of(settings)
+        check_allowed_version(self.version, settings.access.allowed_versions)
+        self._output, self._limits = settings.output, settings.limits
         self._backend: Backend | None = source.open(settings, self._user)
 
     @property
@@ -159,7 +156,7 @@ class Segmenter:
         return self.__copy__()
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("_backend", "_user", "_dense_mask_bytes", "_masks", "_limits")
+        own = ("_backend", "_user", "_output", "_limits")
         return {name: value for name, value in vars(self).items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -214,8 +211,7 @@ class Segmenter:
                 detections,
                 points,
                 options,
-                dense_mask_bytes=self._dense_mask_bytes,
-                masks=self._masks,
+                output=self._output,
                 limits=self._limits,
             )
         )

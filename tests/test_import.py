@@ -11,10 +11,10 @@ import pytest
 from roboflow_workflows.prototypes.block import WorkflowBlock
 
 import sam2_block
-from sam2_block.settings import Settings
+from sam2_block.settings import SETTING_NAMES
 
 HEAVY = ("torch", "sam2", "roboflow_workflows", "inference", "supervision", "cv2", "hydra")
-INITIALIZERS = [*Settings.__dataclass_fields__, "backend"]
+INITIALIZERS = [*SETTING_NAMES, "backend"]
 
 
 def in_new_process(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:

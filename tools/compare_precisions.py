@@ -40,7 +40,7 @@ from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.images import Image
 from sam2_block.masks import BoolArray, CroppedMask
 from sam2_block.prompts import LabeledPoint, Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 
 KINDS = ("scenes", "noise", "grey", "thin", "random")
 RECORD = Path(__file__).parents[1] / "docs" / "precisions.json"
@@ -101,7 +101,7 @@ def compare(count: int, kinds: list[str], sides: list[int]) -> dict[str, dict[st
 def _differences(count: int, kind: str, side: int, folder: Path) -> list[tuple[float, float]]:
     """Return the overlap of each prompt's masks, and the difference of their scores."""
     backends = [
-        LocalBackend(Settings(device="cpu", precision=precision, checkpoint_dir=folder))
+        LocalBackend(LocalSettings(device="cpu", precision=precision, checkpoint_dir=folder))
         for precision in ("fp32", "bf16")
     ]
     version = "hiera_tiny" if kind == "random" else "demo"

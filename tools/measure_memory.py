@@ -28,10 +28,9 @@ import supervision as sv
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.local.model_registry import MODELS
 from sam2_block.prompts import prompts_from_boxes, prompts_from_points
-from sam2_block.prompts.limits import PromptLimits
 from sam2_block.segment_options import SegmentOptions
 from sam2_block.segmentation import segment_image
-from sam2_block.settings import DEFAULT_DENSE_MASK_BYTES, Settings
+from sam2_block.settings import LimitSettings, LocalSettings, OutputSettings
 from sam2_block.versions import META_RELEASES
 
 MIB = 1024**2
@@ -71,7 +70,7 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         # In a process of its own: what it frees would count as the model's.
         subprocess.run([sys.executable, "-c", _WRITE_CHECKPOINT, version, folder], check=True)
-        backend = LocalBackend(Settings(device="cpu", checkpoint_dir=Path(folder)))
+        backend = LocalBackend(LocalSettings(device="cpu", checkpoint_dir=Path(folder)))
         MODELS.get(version, backend.settings)
     options = SegmentOptions(version=version)
     ctypes.CDLL(None).malloc_trim(0)
@@ -84,9 +83,14 @@ def measure(
     model_peak = _resident("VmHWM") - before  # encoding and decoding: no mask is made yet
     del answers
     _restart_peak()
-    limits = PromptLimits(boxes + objects * points, points)
     segmented = segment_image(
-        backend, image, detections, clicks, options, dense_mask_bytes=dense_bytes, limits=limits
+        backend,
+        image,
+        detections,
+        clicks,
+        options,
+        output=OutputSettings(dense_mask_bytes=dense_bytes),
+        limits=LimitSettings(boxes + objects * points, points),
     )
     peak = _resident("VmHWM") - before
     masks = _bytes_of(segmented.mask)
@@ -132,7 +136,7 @@ def main() -> None:
     parser.add_argument(
         "--dense-mask-bytes",
         type=int,
-        default=DEFAULT_DENSE_MASK_BYTES,
+        default=OutputSettings().dense_mask_bytes,
         help="as SAM2_BLOCK_DENSE_MASK_BYTES",
     )
     args = parser.parse_args()

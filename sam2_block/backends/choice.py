@@ -30,16 +30,16 @@ def choose_backend(
         ExecutionNotAllowedError: SAM 2 may not run there.
         EndpointNotAllowedError: The operator does not allow that server.
     """
-    check_target(settings, target)
+    check_target(settings.access, target)
     if target == "local":
         with FORK_GATE.held():
             from sam2_block.backends.local.backend import shared_backend
 
-        return shared_backend(settings, user)
+        return shared_backend(settings.local, user)
     with FORK_GATE.held():
         from sam2_block.backends.remote.backend import RemoteBackend, shared_service
         from sam2_block.backends.remote.endpoints import choose_endpoint
 
-    endpoint = choose_endpoint(settings, api_url, api_key)
+    endpoint = choose_endpoint(settings.access, api_url, api_key)
     check_reachable(endpoint.url)
-    return RemoteBackend(shared_service(settings, user), endpoint)
+    return RemoteBackend(shared_service(settings.remote, user), endpoint)

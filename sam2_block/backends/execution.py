@@ -13,7 +13,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from sam2_block.errors import ExecutionNotAllowedError
-from sam2_block.settings import Settings
+from sam2_block.settings import AccessSettings
 
 ExecutionTarget = Literal["local", "remote"]
 
@@ -41,7 +41,7 @@ def is_offline(environment: Mapping[str, str] | None = None) -> bool:
     return any(variables.get(name, "").strip().lower() not in _OFF for name in _OFFLINE_VARIABLES)
 
 
-def target_of_auto(settings: Settings, engine_runs_remotely: bool) -> ExecutionTarget:
+def target_of_auto(settings: AccessSettings, engine_runs_remotely: bool) -> ExecutionTarget:
     """Return where a step in mode `auto` runs.
 
     Args:
@@ -53,7 +53,7 @@ def target_of_auto(settings: Settings, engine_runs_remotely: bool) -> ExecutionT
     return "local" if settings.execution == "local" else "remote"
 
 
-def check_target(settings: Settings, target: ExecutionTarget) -> None:
+def check_target(settings: AccessSettings, target: ExecutionTarget) -> None:
     """Refuse a target that the operator does not allow.
 
     Raises:
@@ -66,7 +66,7 @@ def check_target(settings: Settings, target: ExecutionTarget) -> None:
         )
 
 
-def check_step_target(settings: Settings, target: ExecutionTarget) -> None:
+def check_step_target(settings: AccessSettings, target: ExecutionTarget) -> None:
     """Refuse a step of a workflow that may not run where it says.
 
     While offline no step runs on a server, as in the engine's own blocks: those make no exception

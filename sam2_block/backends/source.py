@@ -56,7 +56,7 @@ class BackendSource:
         """
         if self.given is not None:
             return self.given
-        if self.lacks_key and settings.api_key is None:
+        if self.lacks_key and settings.access.api_key is None:
             raise SettingsError(
                 "the api_key of this segmenter stayed in the process that pickled it. Set"
                 " ROBOFLOW_API_KEY in the environment of this process, or make the segmenter here."

@@ -69,15 +69,15 @@ class Sam2Block(WorkflowBlock):
         """
         if self._is_closed:
             raise ClosedError("the engine of this step is closed; compile the workflow again.")
-        check_allowed_version(version, self._settings.allowed_versions)
+        check_allowed_version(version, self._settings.access.allowed_versions)
         if self._given_backend is not None:
             return self._given_backend
         target = self._target(execution_mode)
-        check_step_target(self._settings, target)
+        check_step_target(self._settings.access, target)
         return choose_backend(self._settings, target, api_url, api_key)
 
     def _target(self, execution_mode: ExecutionMode) -> ExecutionTarget:
         if execution_mode != "auto":
             return execution_mode
         engine_runs_remotely = str(WORKFLOWS_STEP_EXECUTION_MODE).lower() == "remote"
-        return target_of_auto(self._settings, engine_runs_remotely)
+        return target_of_auto(self._settings.access, engine_runs_remotely)

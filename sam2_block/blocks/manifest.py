@@ -208,7 +208,7 @@ class Sam2Manifest(WorkflowBlockManifest):
             return
         # Settings that cannot be read are reported where the block is made.
         with contextlib.suppress(SettingsError):
-            check_target(Settings.from_environment(), self.execution_mode)
+            check_target(Settings.from_environment().access, self.execution_mode)
 
     def check_version_of_remote_step(self) -> None:
         """Refuse a version that no endpoint offers, where the step names it and asks for one.

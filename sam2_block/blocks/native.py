@@ -7,6 +7,7 @@ same as elsewhere, so predictions are `sv.Detections` from here to here.
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ from sam2_block.errors import PromptError
 from sam2_block.json_values import json_value
 from sam2_block.masks.boxes import boxes_over_masks, boxes_over_rle
 from sam2_block.row_checks import checked_boxes, shown
-from sam2_block.settings import MaskForm
+from sam2_block.settings import OutputSettings
 
 # A column with the prompt's own entry of `bboxes_metadata`, which goes to the answer as it came;
 # what is not a detection's has none. The other key holds `image_metadata`.
@@ -145,9 +146,9 @@ def complete_detections(rows: sv.Detections, image: WorkflowImageData) -> Instan
     return detections
 
 
-def mask_form(chosen: MaskForm) -> MaskForm:
-    """Return `compact`, whatever the operator chose: RLE is made of crops."""
-    return "compact"
+def output_settings(chosen: OutputSettings) -> OutputSettings:
+    """Return compact masks, whatever the operator chose: RLE is made of crops."""
+    return replace(chosen, masks="compact")
 
 
 def serialise_predictions(predictions: Any) -> dict[str, Any]:

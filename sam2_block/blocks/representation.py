@@ -5,7 +5,7 @@ The one place that asks. Images need no choice: the engine converts them where a
 - `prompt_detections(boxes)`: a prediction as it came in, as `sv.Detections` or None.
 - `complete_detections(rows, image)`: segmented rows as they go out.
 - `serialise_predictions(predictions)`: these, in JSON.
-- `mask_form(chosen)`: how `segment_image` returns masks.
+- `output_settings(chosen)`: how `segment_image` returns masks.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 from roboflow_workflows.environment import ENABLE_TENSOR_DATA_REPRESENTATION
 
-from sam2_block.settings import MaskForm
+from sam2_block.settings import OutputSettings
 
 if ENABLE_TENSOR_DATA_REPRESENTATION:
     from sam2_block.blocks.native import (
         complete_detections,
-        mask_form,
+        output_settings,
         prompt_detections,
         serialise_predictions,
     )
@@ -32,9 +32,9 @@ else:
         """Return the rows, checked and without their masks; None where there are none."""
         return None if boxes is None else read_rows(boxes)
 
-    def mask_form(chosen: MaskForm) -> MaskForm:
+    def output_settings(chosen: OutputSettings) -> OutputSettings:
         """Return what the operator chose."""
         return chosen
 
 
-__all__ = ["complete_detections", "mask_form", "prompt_detections", "serialise_predictions"]
+__all__ = ["complete_detections", "output_settings", "prompt_detections", "serialise_predictions"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from sam2_block.cli.console import show, table
 from sam2_block.errors import CheckpointInvalidError, CheckpointNotFoundError
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings, Settings
 from sam2_block.versions import DEMO, META_RELEASES, NAMES
 
 
@@ -28,13 +28,13 @@ def add_parser(commands: Any) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> bool:
-    settings = Settings.from_environment()
+    settings = Settings.from_environment().local
     rows = [(version, _file_name(version), _place(version, settings)) for version in NAMES]
     return show("\n".join(table(("version", "checkpoint", "where"), rows)))
 
 
 def _where(arguments: argparse.Namespace) -> bool:
-    settings = Settings.from_environment()
+    settings = Settings.from_environment().local
     path = _find(arguments.version, settings)
     if path is None:
         raise CheckpointNotFoundError(_missing(arguments.version, settings))
@@ -44,11 +44,11 @@ def _where(arguments: argparse.Namespace) -> bool:
 def _fetch(arguments: argparse.Namespace) -> bool:
     from sam2_block.backends.local.checkpoints import fetch_checkpoint
 
-    settings = Settings.from_environment()
+    settings = Settings.from_environment().local
     return show(str(fetch_checkpoint(arguments.version, settings)))
 
 
-def _find(version: str, settings: Settings) -> Path | None:
+def _find(version: str, settings: LocalSettings) -> Path | None:
     from sam2_block.backends.local.checkpoints import find_checkpoint
 
     return find_checkpoint(version, settings)
@@ -60,7 +60,7 @@ def _file_name(version: str) -> str:
     return DEMO_FILE if version == DEMO else META_RELEASES[version].checkpoint_file
 
 
-def _place(version: str, settings: Settings) -> str:
+def _place(version: str, settings: LocalSettings) -> str:
     try:
         path = _find(version, settings)
     except CheckpointInvalidError:
@@ -74,7 +74,7 @@ def _place(version: str, settings: Settings) -> str:
     return "Hugging Face cache"
 
 
-def _missing(version: str, settings: Settings) -> str:
+def _missing(version: str, settings: LocalSettings) -> str:
     return (
         f"version {version}: the checkpoint {_file_name(version)} is not on this machine, neither"
         f" in the folder SAM2_BLOCK_CHECKPOINT_DIR ({settings.checkpoint_dir or 'not set'}) nor in"

@@ -2,71 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sam2_block.errors import PromptError
-from sam2_block.settings import DEFAULT_MAX_POINTS, DEFAULT_MAX_PROMPTS, Settings
+from sam2_block.settings import LimitSettings
 
 
-@dataclass(frozen=True)
-class PromptLimits:
-    """Bounds on the prompts of one image.
+def check_prompt_count(limits: LimitSettings, boxes: int, points: Any) -> None:
+    """Refuse more boxes and points than one image may bring.
 
-    Attributes:
-        max_prompts: Maximum of boxes plus points. It bounds the time.
-        max_points: Maximum of points for one object. It bounds the memory.
+    The cost is bounded by the limits, whatever the length of the lists.
+
+    Args:
+        limits: The operator's limits.
+        boxes: Number of boxes.
+        points: As `sam2_block.prompts.parse_point_objects` takes them; what is malformed passes,
+            as parsing refuses it.
+
+    Raises:
+        PromptError: There are more than the limits permit.
     """
+    total = boxes
+    # Every item is a point or holds points.
+    _check_total(limits, total + _length(points))
+    if _length(points) and not any(map(_is_object, points)):
+        _check_object(limits, 0, _length(points))
+        return
+    for index, item in enumerate(points if _length(points) else ()):
+        count = _length(item) if _is_object(item) else 1
+        _check_object(limits, index, count)
+        total += count
+        _check_total(limits, total)
 
-    max_prompts: int = DEFAULT_MAX_PROMPTS
-    max_points: int = DEFAULT_MAX_POINTS
 
-    @classmethod
-    def of(cls, settings: Settings) -> PromptLimits:
-        """Return the operator's limits."""
-        return cls(settings.max_prompts, settings.max_points)
+def _check_total(limits: LimitSettings, count: int) -> None:
+    if count > limits.max_prompts:
+        raise PromptError(
+            f"more than {limits.max_prompts} boxes and points for one image, which is the limit"
+            " (SAM2_BLOCK_MAX_PROMPTS). Spread them over several requests, or have the operator"
+            " raise the limit."
+        )
 
-    def check(self, boxes: int, points: Any) -> None:
-        """Refuse more boxes and points than one image may bring.
 
-        The cost is bounded by the limits, whatever the length of the lists.
-
-        Args:
-            boxes: Number of boxes.
-            points: As `sam2_block.prompts.parse_point_objects` takes them; what is malformed
-                passes, as parsing refuses it.
-
-        Raises:
-            PromptError: There are more than the limits permit.
-        """
-        total = boxes
-        self._check_total(total + _length(points))  # every item is a point or holds points
-        if _length(points) and not any(map(_is_object, points)):
-            self._check_object(0, _length(points))
-            return
-        for index, item in enumerate(points if _length(points) else ()):
-            count = _length(item) if _is_object(item) else 1
-            self._check_object(index, count)
-            total += count
-            self._check_total(total)
-
-    def _check_total(self, count: int) -> None:
-        if count > self.max_prompts:
-            raise PromptError(
-                f"more than {self.max_prompts} boxes and points for one image, which is the limit"
-                " (SAM2_BLOCK_MAX_PROMPTS). Spread them over several requests, or have the operator"
-                " raise the limit."
-            )
-
-    def _check_object(self, index: int, count: int) -> None:
-        if count > self.max_points:
-            raise PromptError(
-                f"points: object {index}: {count} points; the limit is {self.max_points} for one"
-                " object (SAM2_BLOCK_MAX_POINTS). Give fewer points, or have the operator raise the"
-                " limit."
-            )
+def _check_object(limits: LimitSettings, index: int, count: int) -> None:
+    if count > limits.max_points:
+        raise PromptError(
+            f"points: object {index}: {count} points; the limit is {limits.max_points} for one"
+            " object (SAM2_BLOCK_MAX_POINTS). Give fewer points, or have the operator raise the"
+            " limit."
+        )
 
 
 def _length(value: Any) -> int:

@@ -9,8 +9,9 @@ import supervision as sv
 
 from sam2_block.detections import rows_of_classes
 from sam2_block.prompts import Prompt, clipped_box, prompts_from_boxes, prompts_from_points
-from sam2_block.prompts.limits import PromptLimits
+from sam2_block.prompts.limits import check_prompt_count
 from sam2_block.segment_options import SegmentOptions
+from sam2_block.settings import LimitSettings
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def row_prompts(
     points: Any,
     image_hw: tuple[int, int],
     options: SegmentOptions,
-    limits: PromptLimits,
+    limits: LimitSettings,
 ) -> list[RowPrompt]:
     """Make a prompt of every box and of every point list, boxes first.
 
@@ -42,13 +43,13 @@ def row_prompts(
         points: As `prompts.parse_point_objects` takes them.
         image_hw: Height and width of the image.
         options: `class_filter` and `invalid_boxes` leave rows out.
-        limits: How many boxes and points are taken.
+        limits: Maximum numbers of boxes and points.
 
     Raises:
         PromptError: A box or a point cannot be used, or there are too many.
     """
     rows = rows_of_classes(source, options.class_filter).tolist()
-    limits.check(len(rows), points)
+    check_prompt_count(limits, len(rows), points)
     by_box = prompts_from_boxes(source.xyxy, image_hw, options.invalid_boxes, rows)
     of_boxes = [
         RowPrompt(prompt, row, clipped_box(source.xyxy[row], image_hw))

@@ -12,7 +12,6 @@ from roboflow_workflows.execution_engine.core import ExecutionEngine
 from sam2_block.backends.fake import FakeBackend
 from sam2_block.backends.local import model_registry
 from sam2_block.backends.remote.client import HttpClient
-from sam2_block.settings import Settings
 from tests.engine.workflows import parameter, scene, segment, workflow
 
 IMAGE = scene(60, 80, (10, 8, 30, 20))
@@ -80,7 +79,7 @@ def test_a_version_that_is_not_allowed_is_refused_before_anything_is_fetched(
     monkeypatch.setattr(HttpClient, "post", refuse)
     running = engine(
         {**step, "version": version, "execution_mode": execution_mode},
-        allowed_versions=Settings().override(allowed_versions="demo,hiera_tiny").allowed_versions,
+        allowed_versions=("demo", "hiera_tiny"),
     )
     values = {"version": "hiera_large"} if version.startswith("$") else {}
     with pytest.raises(RuntimeInputError) as caught:

@@ -152,7 +152,7 @@ def test_initializers_are_those_of_the_block() -> None:
         name: registered[f"sam2_block.{name}"]() for name in SegmentBlockV1.get_init_parameters()
     }
     assert values.pop("backend") is None
-    assert Settings(**values) == Settings.from_environment()
+    assert Settings().override(**values) == Settings.from_environment()
 
 
 def test_init_parameter_of_the_caller_wins_only_under_the_name_of_the_plugin() -> None:

@@ -22,7 +22,7 @@ from sam2_block.backends.remote import backend as remote_backend
 from sam2_block.backends.remote.backend import EMBED_PATH, SEGMENT_PATH
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.blocks import base
-from sam2_block.settings import Settings
+from sam2_block.settings import SETTING_NAMES, Settings
 from tests.engine.workflows import parameter, scene, segment, workflow
 from tests.unit.remote.fake_endpoint import FakeEndpoint, refuse
 from tests.unit.remote.scripted_server import Transport
@@ -68,7 +68,7 @@ def run(
     definition: dict[str, Any], environment: dict[str, str] | None = None, **values: Any
 ) -> Any:
     settings = Settings.from_environment(environment or {})
-    own = {f"sam2_block.{name}": getattr(settings, name) for name in settings.__dataclass_fields__}
+    own = {f"sam2_block.{name}": settings.value_of(name) for name in SETTING_NAMES}
     engine = ExecutionEngine.init(definition, init_parameters=own)
     return engine.run({"image": IMAGE, **values})
 
@@ -182,7 +182,7 @@ def test_step_without_detections_asks_nobody(network: Network) -> None:
         {"type": "BlobDetector", "name": "detector", "image": "$inputs.image"},
         step(points=None, boxes="$steps.detector.predictions"),
     )
-    own = {f"sam2_block.{n}": getattr(Settings(), n) for n in Settings.__dataclass_fields__}
+    own = {f"sam2_block.{n}": Settings().value_of(n) for n in SETTING_NAMES}
     engine = ExecutionEngine.init(definition, init_parameters=own)
     (result,) = engine.run({"image": scene(60, 80)})
     assert len(result["predictions"]) == 0
@@ -204,7 +204,7 @@ def test_key_is_in_no_message_and_no_log(
     caplog.set_level(logging.DEBUG)
     definition = workflow(step(api_key=WORKFLOWS))
     with pytest.raises(StepExecutionError) as caught:
-        run(definition, {"SAM2_BLOCK_MAX_ATTEMPTS": "2", "SAM2_BLOCK_BACKOFF_S": "0.001"})
+        run(definition)
     shown = "".join(traceback.format_exception(caught.value)) + caplog.text
     shown += repr(caught.value.inner_error) + str(vars(caught.value.inner_error))
     assert "serverless.roboflow.com" in shown

@@ -188,7 +188,7 @@ def test_two_steps_encode_the_image_once(
     monkeypatch.setattr(
         local_backend, "encode", lambda *args: encoded.append(args[2]) or encode(*args)
     )
-    shared_backend(Settings.from_environment()).embeddings.clear()
+    shared_backend(Settings.from_environment().local).embeddings.clear()
     outputs = run("two_steps_one_image.json", coins)
     assert len(encoded) == 1
     by_point, by_box = outputs["by_point"], outputs["by_box"]

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can
 HELD = {
     "the client of a server": (
         "from sam2_block.backends.remote.backend import RemoteService;"
-        " from sam2_block.settings import Settings; service = RemoteService(Settings())",
+        " from sam2_block.settings import RemoteSettings;"
+        " service = RemoteService(RemoteSettings())",
         "service._lock",
         "service.client",
     ),
@@ -30,9 +31,9 @@ HELD = {
     ),
     "the models": (
         "from sam2_block.backends.local.model_registry import MODELS; from sam2_block.settings"
-        " import Settings",
+        " import LocalSettings",
         "MODELS._lock",
-        "MODELS.get('demo', Settings(device='cpu'))",
+        "MODELS.get('demo', LocalSettings(device='cpu'))",
     ),
     "the embeddings": (
         "from sam2_block.backends.local.embedding_cache import EmbeddingCache;"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 
 DEVICE = torch.device("cuda", 0)
 NEEDS_CUDA = [
@@ -28,7 +28,9 @@ def make_backend(checkpoint_dir: Path, precision: str = "fp32", **settings: int)
     if precision == "bf16" and torch.cuda.get_device_capability(DEVICE) < (8, 0):
         pytest.skip("bf16 needs a CUDA device of compute capability 8.0 or later")
     return LocalBackend(
-        Settings(device=str(DEVICE), precision=precision, checkpoint_dir=checkpoint_dir, **settings)
+        LocalSettings(
+            device=str(DEVICE), precision=precision, checkpoint_dir=checkpoint_dir, **settings
+        )
     )
 
 

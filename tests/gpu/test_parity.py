@@ -12,7 +12,7 @@ import pytest
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.local.checkpoints import find_checkpoint
 from sam2_block.backends.local.upsample import LowResMask
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 from sam2_block.versions import DEMO
 from tests.gpu.cuda import NEEDS_CUDA, make_backend
 from tests.local.metas_predictor import (
@@ -42,7 +42,7 @@ def version(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def checkpoint(version: str, random_checkpoint: Any) -> Path:
-    path = random_checkpoint(version) if version != DEMO else find_checkpoint(DEMO, Settings())
+    path = random_checkpoint(version) if version != DEMO else find_checkpoint(DEMO, LocalSettings())
     assert path is not None
     return Path(path)
 
@@ -94,7 +94,9 @@ def test_half_precision(
 def test_the_cpu_gives_the_same(
     checkpoint_dir: Path, photo: np.ndarray, multimask_output: bool, predict: Any
 ) -> None:
-    on_cpu = LocalBackend(Settings(device="cpu", precision="fp32", checkpoint_dir=checkpoint_dir))
+    on_cpu = LocalBackend(
+        LocalSettings(device="cpu", precision="fp32", checkpoint_dir=checkpoint_dir)
+    )
     answers = predict(multimask_output, make_backend(checkpoint_dir, "fp32"))
     expected = predict(multimask_output, on_cpu)
     for one, other in zip(answers, expected, strict=True):

@@ -10,7 +10,7 @@ import torch
 
 from sam2_block.backends.local.checkpoints import find_checkpoint
 from sam2_block.backends.local.model import build_model, meta_config
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 from sam2_block.versions import META_RELEASES
 
 
@@ -34,13 +34,13 @@ def random_checkpoint(checkpoint_dir: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def cpu_settings(checkpoint_dir: Path) -> Settings:
-    return Settings(device="cpu", precision="fp32", checkpoint_dir=checkpoint_dir)
+def cpu_settings(checkpoint_dir: Path) -> LocalSettings:
+    return LocalSettings(device="cpu", precision="fp32", checkpoint_dir=checkpoint_dir)
 
 
 @pytest.fixture(scope="session")
 def checkpoint_of(
-    random_checkpoint: Callable[[str], Path], cpu_settings: Settings
+    random_checkpoint: Callable[[str], Path], cpu_settings: LocalSettings
 ) -> Callable[[str], Path]:
     """Return a function that gives a version's checkpoint: the demo's own, or random weights."""
 

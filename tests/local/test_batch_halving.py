@@ -16,7 +16,7 @@ from sam2_block.backends.local.cpu.cpu_network import CpuNetwork
 from sam2_block.errors import ModelError
 from sam2_block.out_of_memory import is_memory_error, may_lack_device_memory
 from sam2_block.prompts import Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 
 BOXES = [Prompt(box_xyxy=(10.0 + 5 * n, 10, 60.0 + 7 * n, 60.0 + n)) for n in range(10)]
 
@@ -50,7 +50,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Exception], list[in
 
 
 def predict(image: np.ndarray, prompts: list[Prompt] = BOXES) -> list[Any]:
-    backend = LocalBackend(Settings(device="cpu", precision="fp32", max_cores=1))
+    backend = LocalBackend(LocalSettings(device="cpu", precision="fp32", max_cores=1))
     return backend.predict(image, prompts, version="demo", multimask_output=True)
 
 

@@ -24,7 +24,7 @@ from sam2_block.errors import (
     Sam2BlockError,
     SettingsError,
 )
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 from sam2_block.versions import META_RELEASES, NAMES
 from tests.local.fake_hub import FakeHub
 
@@ -41,8 +41,8 @@ FETCH = (
     PUBLISHED
     + """
 from sam2_block.backends.local.checkpoints import fetch_checkpoint
-from sam2_block.settings import Settings
-print(fetch_checkpoint("hiera_tiny", Settings.from_environment()))
+from sam2_block.settings import LocalSettings, Settings
+print(fetch_checkpoint("hiera_tiny", Settings.from_environment().local))
 """
 )
 SEGMENT = (
@@ -245,7 +245,7 @@ def test_the_operators_folder_comes_first(run: Any, hub: FakeHub, tmp_path: Path
 
 @pytest.mark.parametrize("version", [name for name in NAMES if name != "demo"])
 def test_every_version_is_found_under_metas_file_name(version: str, tmp_path: Path) -> None:
-    settings = Settings(checkpoint_dir=tmp_path)
+    settings = LocalSettings(checkpoint_dir=tmp_path)
     path = tmp_path / META_RELEASES[version].checkpoint_file
     path.touch()
     assert find_checkpoint(version, settings) == path
@@ -253,7 +253,7 @@ def test_every_version_is_found_under_metas_file_name(version: str, tmp_path: Pa
 
 
 def test_the_demo_checkpoint_is_inside_the_package() -> None:
-    path = find_checkpoint("demo", Settings())
+    path = find_checkpoint("demo", LocalSettings())
     assert path is not None
     assert path.is_file()
     assert path.parent.parent.name == "sam2_block"
@@ -265,13 +265,13 @@ def test_the_demo_checkpoint_is_inside_the_package() -> None:
 )
 def test_a_version_is_never_a_path(version: Any, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"version: expected one of demo, hiera_tiny"):
-        find_checkpoint(version, Settings(checkpoint_dir=tmp_path))
+        find_checkpoint(version, LocalSettings(checkpoint_dir=tmp_path))
 
 
 def test_the_error_is_of_this_packages_tree(tmp_path: Path) -> None:
     # HF_HUB_OFFLINE is set for the tests' own process.
     with pytest.raises(CheckpointNotFoundError):
-        fetch_checkpoint("sam2.1_hiera_large", Settings(checkpoint_dir=tmp_path))
+        fetch_checkpoint("sam2.1_hiera_large", LocalSettings(checkpoint_dir=tmp_path))
 
 
 def make_link(path: Path) -> None:
@@ -292,7 +292,7 @@ def test_what_is_no_file_is_an_error_of_this_package(kind: str, find: Any, tmp_p
     make, problem = UNUSABLE[kind]
     make(tmp_path / RELEASE.checkpoint_file)
     with pytest.raises(CheckpointInvalidError, match=problem) as raised:
-        find("hiera_tiny", Settings(checkpoint_dir=tmp_path))
+        find("hiera_tiny", LocalSettings(checkpoint_dir=tmp_path))
     assert f"SAM2_BLOCK_CHECKPOINT_DIR ({tmp_path})" in str(raised.value)
 
 
@@ -300,7 +300,7 @@ def test_what_is_no_file_is_an_error_of_this_package(kind: str, find: Any, tmp_p
 @pytest.mark.parametrize("find", [find_checkpoint, fetch_checkpoint])
 def test_a_folder_that_cannot_be_named_is_an_error_of_the_setting(folder: Path, find: Any) -> None:
     with pytest.raises(SettingsError, match=r"^SAM2_BLOCK_CHECKPOINT_DIR .*looked into") as raised:
-        find("hiera_tiny", Settings(checkpoint_dir=folder))
+        find("hiera_tiny", LocalSettings(checkpoint_dir=folder))
     assert len(str(raised.value)) < 400
 
 
@@ -314,7 +314,7 @@ def test_a_folder_that_may_not_be_entered_is_an_error_of_the_setting(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "stat", refuse)
         with pytest.raises(SettingsError) as raised:
-            find_checkpoint("hiera_tiny", Settings(checkpoint_dir=tmp_path))
+            find_checkpoint("hiera_tiny", LocalSettings(checkpoint_dir=tmp_path))
     assert str(raised.value).endswith(f"got: {os.strerror(code)}.")
 
 
@@ -326,5 +326,5 @@ def test_a_folder_that_is_not_there_is_passed_over_with_a_warning(
     if file_in_place_of_the_folder:
         folder.touch()
     with pytest.raises(Sam2BlockError, match="neither in the folder"):
-        fetch_checkpoint("hiera_tiny", Settings(checkpoint_dir=folder))
+        fetch_checkpoint("hiera_tiny", LocalSettings(checkpoint_dir=folder))
     assert f"SAM2_BLOCK_CHECKPOINT_DIR: there is no folder {folder}" in caplog.text

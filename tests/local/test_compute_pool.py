@@ -24,7 +24,7 @@ from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.local.compute_pool import ComputePool
 from sam2_block.backends.local.model_registry import MODELS
 from sam2_block.prompts import Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 
 CPU = torch.device("cpu")
 
@@ -241,7 +241,7 @@ def test_loading_encoding_and_decoding_run_in_its_threads(
     ):
         watch(module, name)
     MODELS.unload()
-    backend = LocalBackend(Settings(device="cpu"))
+    backend = LocalBackend(LocalSettings(device="cpu"))
     box = Prompt(box_xyxy=(10.0, 10.0, 60.0, 60.0))
 
     def ask() -> int:

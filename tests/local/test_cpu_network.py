@@ -15,7 +15,7 @@ from sam2_block.backends.local.cpu.decoder import Decoder
 from sam2_block.backends.local.cpu.neck import Features, Neck
 from sam2_block.backends.local.cpu.trunk import Trunk
 from sam2_block.backends.local.model import build_model, load_model, meta_config
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 
 PROMPTS = {
     "boxes": torch.tensor([[2, 3]] * 3),
@@ -28,7 +28,7 @@ PROMPTS = {
 @functools.cache
 def model_of(version: str) -> Any:
     if version == "demo":
-        settings = Settings()
+        settings = LocalSettings()
         return load_model(version, fetch_checkpoint(version, settings), torch.device("cpu"))
     torch.manual_seed(0)
     return build_model(meta_config(version)).eval().requires_grad_(False)

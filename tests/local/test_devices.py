@@ -13,7 +13,7 @@ import torch
 from sam2_block.backends.local import devices
 from sam2_block.backends.local.devices import choose_compute
 from sam2_block.errors import SettingsError
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 @pytest.mark.usefixtures("no_accelerator")
 def test_on_a_cpu(device: str, precision: str, expected: tuple[str, str]) -> None:
-    compute = choose_compute(Settings(device=device, precision=precision))
+    compute = choose_compute(LocalSettings(device=device, precision=precision))
     assert (str(compute.device), compute.precision) == expected
 
 
@@ -64,7 +64,7 @@ def test_on_a_cpu(device: str, precision: str, expected: tuple[str, str]) -> Non
 )
 @pytest.mark.usefixtures("two_gpus")
 def test_with_gpus(device: str, precision: str, expected: tuple[str, str]) -> None:
-    compute = choose_compute(Settings(device=device, precision=precision))
+    compute = choose_compute(LocalSettings(device=device, precision=precision))
     assert (str(compute.device), compute.precision) == expected
 
 
@@ -79,19 +79,19 @@ def test_with_gpus(device: str, precision: str, expected: tuple[str, str]) -> No
 @pytest.mark.usefixtures("no_accelerator")
 def test_what_is_not_there_is_refused(device: str, precision: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        choose_compute(Settings(device=device, precision=precision))
+        choose_compute(LocalSettings(device=device, precision=precision))
 
 
 @pytest.mark.usefixtures("two_gpus")
 def test_a_gpu_that_is_not_there_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"'cuda:2' and found 2 CUDA devices"):
-        choose_compute(Settings(device="cuda:2"))
+        choose_compute(LocalSettings(device="cuda:2"))
 
 
 def test_bf16_is_refused_where_its_product_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "_can_multiply_bf16", lambda: False)
     with pytest.raises(SettingsError, match=r"SAM2_BLOCK_PRECISION: bf16 .* Use fp32 or auto\."):
-        choose_compute(Settings(device="cpu", precision="bf16"))
+        choose_compute(LocalSettings(device="cpu", precision="bf16"))
 
 
 # One process each: oneDNN reads its variables once.
@@ -100,11 +100,11 @@ import numpy as np
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.errors import SettingsError
 from sam2_block.prompts import Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 
 def segment(precision):
     image, box = np.zeros((40, 60, 3), np.uint8), Prompt(box_xyxy=(10, 10, 30, 30))
-    backend = LocalBackend(Settings(device="cpu", precision=precision))
+    backend = LocalBackend(LocalSettings(device="cpu", precision=precision))
     assert len(backend.predict(image, [box], version="demo", multimask_output=True)) == 1
 
 segment("auto")
@@ -131,7 +131,7 @@ def test_a_capped_one_dnn_gives_masks_or_one_error(cap: str) -> None:
 
 
 def test_an_applications_autocast_does_not_reach_the_model() -> None:
-    compute = choose_compute(Settings(device="cpu", precision="fp32"))
+    compute = choose_compute(LocalSettings(device="cpu", precision="fp32"))
     layer, values = torch.nn.Linear(4, 4), torch.ones(1, 4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert layer(values).dtype is torch.bfloat16
@@ -140,7 +140,7 @@ def test_an_applications_autocast_does_not_reach_the_model() -> None:
 
 
 def test_bf16_is_used_when_asked_for_and_ends_with_the_call() -> None:
-    compute = choose_compute(Settings(device="cpu", precision="bf16"))
+    compute = choose_compute(LocalSettings(device="cpu", precision="bf16"))
     layer, values = torch.nn.Linear(4, 4), torch.ones(1, 4)
     with compute.autocast():
         assert layer(values).dtype is torch.bfloat16

@@ -12,7 +12,7 @@ import pytest
 from sam2_block.backends.local import backend as module
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.prompts import Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 from sam2_block.warn_once import forget_warnings
 from tests.engine.workflows import run, scene, segment, workflow
 
@@ -35,7 +35,7 @@ def encodes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_segmenting_after_embedding_encodes_once(coins: np.ndarray, encodes: list[Any]) -> None:
-    backend = LocalBackend(Settings(device="cpu"))
+    backend = LocalBackend(LocalSettings(device="cpu"))
     backend.embed(coins, version="demo")
     backend.embed(coins.copy(), version="demo")
     (answer,) = backend.predict(coins, [PROMPT], version="demo", multimask_output=True)
@@ -45,7 +45,7 @@ def test_segmenting_after_embedding_encodes_once(coins: np.ndarray, encodes: lis
 
 def test_embedding_beside_segmenting_encodes_once(coins: np.ndarray, encodes: list[Any]) -> None:
     """A step beside the detector, and the segment step that comes while it is still at work."""
-    backend = LocalBackend(Settings(device="cpu"))
+    backend = LocalBackend(LocalSettings(device="cpu"))
     with ThreadPoolExecutor(4) as threads:
         ahead = [threads.submit(backend.embed, coins, version="demo") for _ in range(2)]
         asked = [
@@ -76,7 +76,7 @@ def in_one_run(backend: LocalBackend | None, images: list[np.ndarray], **more: A
 @pytest.fixture
 def nbytes(coins: np.ndarray) -> int:
     """Of one embedding."""
-    backend = LocalBackend(Settings(device="cpu"))
+    backend = LocalBackend(LocalSettings(device="cpu"))
     backend.embed(coins, version="demo")
     return backend.embeddings.nbytes
 
@@ -95,7 +95,7 @@ def test_every_image_of_a_run_is_encoded_once(
 ) -> None:
     forget_warnings()
     encodes.clear()
-    backend = LocalBackend(Settings(device="cpu", cache_bytes=kept * nbytes + 10))
+    backend = LocalBackend(LocalSettings(device="cpu", cache_bytes=kept * nbytes + 10))
     in_one_run(backend, scenes(images))
     assert sorted(encodes) == [image.shape for image in scenes(images)]
     assert backend.embeddings.nbytes <= kept * nbytes
@@ -113,7 +113,7 @@ def test_runs_one_after_the_other_are_encoded_once_and_warned_of_once(
 ) -> None:
     forget_warnings()
     encodes.clear()
-    backend = LocalBackend(Settings(device="cpu", cache_bytes=2 * nbytes))
+    backend = LocalBackend(LocalSettings(device="cpu", cache_bytes=2 * nbytes))
     images = scenes(9)
     for start in (0, 3, 6):
         in_one_run(backend, images[start : start + 3])
@@ -125,7 +125,7 @@ def test_a_stream_of_frames_without_objects_does_not_fill_the_cache(
     nbytes: int, encodes: list[Any]
 ) -> None:
     """Embeddings that were made ahead and never used give way to those of later frames."""
-    backend = LocalBackend(Settings(device="cpu", cache_bytes=2 * nbytes))
+    backend = LocalBackend(LocalSettings(device="cpu", cache_bytes=2 * nbytes))
     images = scenes(6)
     for image in images[:5]:
         backend.embed(image, version="demo")
@@ -137,6 +137,6 @@ def test_a_stream_of_frames_without_objects_does_not_fill_the_cache(
 def test_without_a_cache_the_model_is_warmed_up_and_every_image_encoded_on_demand(
     encodes: list[Any],
 ) -> None:
-    backend = LocalBackend(Settings(device="cpu", cache_bytes=0))
+    backend = LocalBackend(LocalSettings(device="cpu", cache_bytes=0))
     in_one_run(backend, scenes(3))
     assert len(encodes) == 1 + 3

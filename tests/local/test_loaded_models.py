@@ -22,7 +22,7 @@ from sam2_block.backends.local.model_registry import ModelRegistry
 from sam2_block.backends.local.model_size import tensor_bytes
 from sam2_block.errors import ForkError
 from sam2_block.prompts import Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 
 A, B, C = "hiera_tiny", "hiera_small", "hiera_large"
 MODEL_BYTES = 4000
@@ -41,7 +41,7 @@ def loads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """Load stand-ins; return a list that grows with the version of each."""
     versions: list[str] = []
 
-    def fetch(version: str, settings: Settings) -> Path:
+    def fetch(version: str, settings: LocalSettings) -> Path:
         path = tmp_path / version
         if not path.exists():
             path.write_bytes(bytes(MODEL_BYTES))
@@ -62,8 +62,8 @@ def models() -> ModelRegistry:
     return ModelRegistry()
 
 
-def room_for(count: int, **settings: Any) -> Settings:
-    return Settings(device="cpu", model_bytes=count * MODEL_BYTES, **settings)
+def room_for(count: int, **settings: Any) -> LocalSettings:
+    return LocalSettings(device="cpu", model_bytes=count * MODEL_BYTES, **settings)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_closed_segmenter_frees_its_model(
     segmenter, other = Segmenter(A), Segmenter(A)
     for one in (segmenter, other):
         one.backend.embed(coins, version=A)
-    network = weakref.ref(models.get(A, Settings(device="cpu")).network)
+    network = weakref.ref(models.get(A, LocalSettings(device="cpu")).network)
     backend = segmenter.backend
     assert backend.embeddings.nbytes > 0
     models.release(models)  # the call above
@@ -185,7 +185,9 @@ def test_embeddings_of_an_unloaded_model_are_used_again_unless_its_file_changed(
     monkeypatch.setattr(
         backend_module, "encode", lambda *args: (encodes.append(args), encode(*args))[1]
     )
-    settings = Settings(device="cpu", precision="fp32", checkpoint_dir=path.parent, model_bytes=0)
+    settings = LocalSettings(
+        device="cpu", precision="fp32", checkpoint_dir=path.parent, model_bytes=0
+    )
     backend = LocalBackend(settings)
 
     def count(version: str) -> int:
@@ -213,7 +215,9 @@ def test_bytes_of_a_model_count_shared_memory_once() -> None:
 
 
 def test_bytes_of_the_demo() -> None:
-    network = model_registry.MODELS.get("demo", Settings(device="cpu", precision="fp32")).network
+    network = model_registry.MODELS.get(
+        "demo", LocalSettings(device="cpu", precision="fp32")
+    ).network
     patches = sum(parameter.nbytes for parameter in network._trunk._patches.parameters())
     assert patches + network._prompt_encoder._kinds.nbytes < tensor_bytes(network) < 100 * 2**20
 
@@ -225,8 +229,8 @@ def test_cuda_in_a_forked_child_is_an_error_of_its_own(
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
     monkeypatch.setattr(model_registry, "_cuda_devices", lambda: 1)
     with pytest.raises(ForkError, match=r"^CUDA cannot be used.*'spawn'.*SAM2_BLOCK_DEVICE=cpu"):
-        models.get(A, Settings(device=device))
-    assert models.get(A, Settings(device="cpu")).compute.device.type == "cpu"
+        models.get(A, LocalSettings(device=device))
+    assert models.get(A, LocalSettings(device="cpu")).compute.device.type == "cpu"
 
 
 def test_looking_for_cuda_where_there_is_none_is_no_bad_fork(
@@ -234,7 +238,7 @@ def test_looking_for_cuda_where_there_is_none_is_no_bad_fork(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
     monkeypatch.setattr(model_registry, "_cuda_devices", lambda: 0)
-    assert models.get(A, Settings()).compute.device.type != "cuda"
+    assert models.get(A, LocalSettings()).compute.device.type != "cuda"
 
 
 def test_models_on_a_gpu_are_set_aside_in_a_child(

@@ -15,7 +15,7 @@ from sam2_block.backends.local import openmp
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.local.compute_pool import ComputePool, cores, each
 from sam2_block.prompts import Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 
 CPU = torch.device("cpu")
 
@@ -128,7 +128,7 @@ def test_masks_are_the_same_however_many_cores_there_are(
     prompts = [Prompt(box_xyxy=(10.0 + 9 * i, 10.0, 60.0 + 9 * i, 70.0)) for i in range(count)]
 
     def ask(**settings: int) -> list[tuple[np.ndarray, float]]:
-        backend = LocalBackend(Settings(device="cpu", precision="fp32", **settings))
+        backend = LocalBackend(LocalSettings(device="cpu", precision="fp32", **settings))
         found = backend.predict(coins, prompts, version="demo", multimask_output=True)
         return [(mask.mask().crop, mask.score) for mask in found]
 

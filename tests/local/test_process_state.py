@@ -23,7 +23,7 @@ from sam2_block.backends.local.cpu import cpu_network as network_module
 from sam2_block.backends.local.model_registry import MODELS
 from sam2_block.backends.local.sam2_modules import Sam2Modules
 from sam2_block.prompts import LabeledPoint, Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 from tests.local.process_states import STATES
 
 PROMPTS = [
@@ -61,7 +61,7 @@ def expected(coins: np.ndarray) -> dict[str, Any]:
             if kind == "gpu":
                 patched.setattr(network_module, "CpuNetwork", Sam2Modules)
             MODELS.unload()
-            made[kind] = masks(LocalBackend(Settings(device="cpu", precision="fp32")), coins)
+            made[kind] = masks(LocalBackend(LocalSettings(device="cpu", precision="fp32")), coins)
     MODELS.unload()
     assert made["cpu"] != made["gpu"]  # equal up to rounding only: else one was tested twice
     return made
@@ -92,7 +92,7 @@ MOMENTS: dict[str, tuple[Any, str] | None] = {
 def test_masks_do_not_depend_on_it(
     state: str, moment: str, expected: Any, coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend = LocalBackend(Settings(device="cpu", precision="fp32"))
+    backend = LocalBackend(LocalSettings(device="cpu", precision="fp32"))
     with monkeypatch.context() as patched:
         during = MOMENTS[moment]
         if during:
@@ -108,7 +108,7 @@ def test_masks_of_the_network_for_gpus_do_not_depend_on_it(
     state: str, expected: Any, coins: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(network_module, "CpuNetwork", Sam2Modules)
-    backend = LocalBackend(Settings(device="cpu", precision="fp32"))
+    backend = LocalBackend(LocalSettings(device="cpu", precision="fp32"))
     with STATES[state]():
         assert masks(backend, coins) == expected["gpu"]
     assert masks(backend, coins) == expected["gpu"]
@@ -134,12 +134,12 @@ def test_files_are_read_onto_the_cpu_as_they_are(state: str, kind: str, tmp_path
 def test_loading_leaves_random_numbers_alone() -> None:
     torch.manual_seed(7)
     before = torch.get_rng_state()
-    MODELS.get("demo", Settings(device="cpu", precision="fp32"))
+    MODELS.get("demo", LocalSettings(device="cpu", precision="fp32"))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_one_dnn_may_be_switched_off_later(coins: np.ndarray) -> None:
-    backend = LocalBackend(Settings(device="cpu"))
+    backend = LocalBackend(LocalSettings(device="cpu"))
     usual = masks(backend, coins)
     backend.embeddings.clear()
     with torch.backends.mkldnn.flags(enabled=False):

@@ -18,7 +18,7 @@ from sam2_block.backends.local.model_registry import MODELS
 from sam2_block.backends.local.sam2_modules import ModulesCandidates, ModulesEmbedding
 from sam2_block.errors import ModelError
 from sam2_block.prompts import Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 
 BOX = [Prompt(box_xyxy=(10, 10, 60, 60))]
 
@@ -52,7 +52,7 @@ def test_batches_are_few_and_of_like_size(
 
     monkeypatch.setattr(CpuNetwork, "decode", watched)
     monkeypatch.setattr(CpuNetwork, "batch_size", lambda *_: most)
-    LocalBackend(Settings(device="cpu", max_cores=max_cores)).predict(
+    LocalBackend(LocalSettings(device="cpu", max_cores=max_cores)).predict(
         coins, BOX * boxes, version="demo", multimask_output=True
     )
     assert sorted(found) == sizes
@@ -77,7 +77,7 @@ def test_outputs_that_are_not_finite_are_an_error_and_no_missing_row(
     else:
         masks[..., 7, 7] = value
     monkeypatch.setattr(CpuNetwork, "decode", lambda *_: ModulesCandidates(scores, masks))
-    backend = LocalBackend(Settings(device="cpu", precision=precision))
+    backend = LocalBackend(LocalSettings(device="cpu", precision=precision))
     with pytest.raises(ModelError, match=f"{output} that is not a finite.* {precision} .*{remedy}"):
         backend.predict(coins, BOX, version="demo", multimask_output=True)
 
@@ -101,7 +101,7 @@ def test_running_out_of_memory_says_what_to_do(
     modules = {"load_model": registry_module, "_read_safetensors": file_module}
     monkeypatch.setattr(modules.get(place, backend_module), place, TOO_MUCH[kind])
     MODELS.unload()
-    backend = LocalBackend(Settings(device="cpu"))
+    backend = LocalBackend(LocalSettings(device="cpu"))
     with pytest.raises(ModelError, match=r"demo ran out of memory on cpu\. Use a smaller version"):
         backend.predict(coins, BOX, version="demo", multimask_output=True)
 
@@ -109,7 +109,7 @@ def test_running_out_of_memory_says_what_to_do(
 def test_half_precision_gives_nearly_the_same_masks(coins: np.ndarray) -> None:
     boxes = [Prompt(box_xyxy=(x, y, x + 60.0, y + 60.0)) for x in (20, 200) for y in (20, 150)]
     exact, half = (
-        LocalBackend(Settings(device="cpu", precision=precision)).predict(
+        LocalBackend(LocalSettings(device="cpu", precision=precision)).predict(
             coins, boxes, version="demo", multimask_output=True
         )
         for precision in ("fp32", "bf16")
@@ -132,7 +132,7 @@ def test_an_embedding_that_is_not_finite_is_an_error_and_not_kept(
         features.stride_16[0, 3, 5] = torch.nan
         return features
 
-    backend = LocalBackend(Settings(device="cpu"))
+    backend = LocalBackend(LocalSettings(device="cpu"))
     with monkeypatch.context() as patched:
         patched.setattr(CpuNetwork, "encode", damaged)
         with pytest.raises(ModelError, match="embedding that is not finite"):

@@ -18,7 +18,7 @@ from sam2_block.versions import META_RELEASES
 @pytest.mark.real_weights
 @pytest.mark.parametrize("version", META_RELEASES)
 def test_a_face_and_a_coin(version: str, astronaut: np.ndarray, coins: np.ndarray) -> None:
-    settings = Settings.from_environment()
+    settings = Settings.from_environment().local
     if find_checkpoint(version, settings) is None:
         pytest.skip(
             f"needs Meta's weights of {version}: set SAM2_BLOCK_CHECKPOINT_DIR, or run"

@@ -19,7 +19,7 @@ from sam2_block.backends.local.prompt_decoding import decode
 from sam2_block.backends.local.sam2_modules import Sam2Modules
 from sam2_block.backends.local.upsample import LowResMask
 from sam2_block.prompts import LabeledPoint, Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 from tests.local.metas_predictor import (
     HALF_MEAN_IOU,
     HALF_TIE,
@@ -44,7 +44,7 @@ def answers(
     kind: type[CpuNetwork] | type[Sam2Modules], precision: str, image: np.ndarray, multimask: bool
 ) -> list[LowResMask]:
     compute = ComputeTarget(CPU, precision)
-    network = kind(load_model("demo", fetch_checkpoint("demo", Settings()), CPU), compute)
+    network = kind(load_model("demo", fetch_checkpoint("demo", LocalSettings()), CPU), compute)
     return decode(
         network,
         compute,
@@ -82,7 +82,7 @@ def metas_in(coins: np.ndarray) -> Callable[[str], Any]:
     @functools.cache
     def make(precision: str) -> Any:
         with autocast("cpu", precision):
-            return metas_predictor("demo", fetch_checkpoint("demo", Settings()), coins, "cpu")
+            return metas_predictor("demo", fetch_checkpoint("demo", LocalSettings()), coins, "cpu")
 
     return make
 
@@ -118,7 +118,7 @@ def test_in_half_precision_it_gives_what_metas_predictor_gives(
 
 
 def test_a_batch_is_smaller_where_prompts_have_more_tokens() -> None:
-    model = load_model("demo", fetch_checkpoint("demo", Settings()), CPU)
+    model = load_model("demo", fetch_checkpoint("demo", LocalSettings()), CPU)
     network = Sam2Modules(model, ComputeTarget(CPU, "fp32"))
     assert network.batch_size(2) > network.batch_size(100) >= 1
     assert network.batch_size(10**9) == 1
@@ -126,7 +126,7 @@ def test_a_batch_is_smaller_where_prompts_have_more_tokens() -> None:
 
 def test_the_embedding_knows_its_bytes(coins: np.ndarray) -> None:
     compute = ComputeTarget(CPU, "fp32")
-    model = load_model("demo", fetch_checkpoint("demo", Settings()), CPU)
+    model = load_model("demo", fetch_checkpoint("demo", LocalSettings()), CPU)
     embedding = encode(Sam2Modules(model, compute), compute, coins)
     side, channels = 36, 128
     assert embedding.nbytes == 4 * side * side * channels * (1 + 2 + 1)

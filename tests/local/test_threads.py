@@ -17,14 +17,14 @@ from sam2_block.backends.local import model_registry
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.backends.local.model_registry import MODELS
 from sam2_block.prompts import Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 from tests.local.mixed_requests import answer, check_same, mixed_requests
 
 THREADS = 8
 
 
 def test_eight_threads_give_the_masks_of_one(coins: np.ndarray, astronaut: np.ndarray) -> None:
-    settings, requests = Settings(device="cpu"), mixed_requests(coins, astronaut, 24)
+    settings, requests = LocalSettings(device="cpu"), mixed_requests(coins, astronaut, 24)
     alone = LocalBackend(settings)
     expected = [answer(alone, request) for request in requests]
     shared = LocalBackend(settings)
@@ -65,7 +65,7 @@ def test_threads_load_one_model_and_encode_an_image_once(
 ) -> None:
     loads = counted(monkeypatch, model_registry, "load_model")
     MODELS.unload()
-    backend = LocalBackend(Settings(device="cpu"))
+    backend = LocalBackend(LocalSettings(device="cpu"))
     start = threading.Barrier(THREADS)
 
     def ask(index: int) -> None:
@@ -82,7 +82,7 @@ def test_threads_load_one_model_and_encode_an_image_once(
 def test_the_next_frame_with_the_same_content_is_not_encoded_again(
     coins: np.ndarray, encodes: list[Any]
 ) -> None:
-    backend = LocalBackend(Settings(device="cpu"))
+    backend = LocalBackend(LocalSettings(device="cpu"))
     changed = coins.copy()
     changed[0, 0] += 1
     box = [Prompt(box_xyxy=(10, 10, 60, 60))]
@@ -92,7 +92,7 @@ def test_the_next_frame_with_the_same_content_is_not_encoded_again(
 
 
 def test_without_a_cache_every_call_encodes(coins: np.ndarray, encodes: list[Any]) -> None:
-    backend = LocalBackend(Settings(device="cpu", cache_bytes=0))
+    backend = LocalBackend(LocalSettings(device="cpu", cache_bytes=0))
     for _ in range(2):
         backend.predict(
             coins, [Prompt(box_xyxy=(10, 10, 60, 60))], version="demo", multimask_output=True

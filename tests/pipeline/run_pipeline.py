@@ -73,7 +73,7 @@ class Memory:
             figures = {
                 "python_and_numpy": tracemalloc.get_traced_memory()[0],
                 "tensors": sum(one.nbytes for one in tensors),
-                "embeddings": shared_backend(Settings.from_environment()).embeddings.nbytes,
+                "embeddings": shared_backend(Settings.from_environment().local).embeddings.nbytes,
                 "resident": int(resident) * 1024,
             }
             self.seen.append({name: value / MIB for name, value in figures.items()})

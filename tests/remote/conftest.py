@@ -12,7 +12,7 @@ import pytest
 from sam2_block.backends.choice import choose_backend
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.prompts import Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings, Settings
 from tests.local.conftest import checkpoint_dir, random_checkpoint  # noqa: F401 - fixtures
 from tests.remote.server import VERSION, Sam2Server, running_server
 
@@ -50,9 +50,9 @@ def swaps_channels(sam2_server: Sam2Server) -> bool:
     red = np.zeros((64, 64, 3), np.uint8)
     red[..., 2] = 255
     here = LocalBackend(
-        Settings(device="cpu", precision="fp32", checkpoint_dir=sam2_server.checkpoint_dir)
+        LocalSettings(device="cpu", precision="fp32", checkpoint_dir=sam2_server.checkpoint_dir)
     )
-    there = choose_backend(Settings(api_url=sam2_server.url), "remote")
+    there = choose_backend(Settings().override(api_url=sam2_server.url), "remote")
     right, swapped, answered = (
         backend.predict(
             picture,

@@ -19,7 +19,7 @@ from sam2_block.masks import coco_rle
 from sam2_block.prompts import LabeledPoint, Prompt
 from sam2_block.segment_options import SegmentOptions
 from sam2_block.segmentation import segment_image
-from sam2_block.settings import Settings
+from sam2_block.settings import SETTING_NAMES, Settings
 from tests.engine.workflows import DETECTED, detect, parameter, scene, segment, workflow
 from tests.remote.server import VERSION, Sam2Server
 
@@ -41,7 +41,7 @@ def place(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def settings(sam2_server: Sam2Server) -> Settings:
-    return Settings(
+    return Settings().override(
         device="cpu",
         precision="fp32",
         checkpoint_dir=sam2_server.checkpoint_dir,
@@ -118,7 +118,7 @@ def test_point_outside_is_an_error_here_and_there(backend: Backend) -> None:
 
 def engine_run(definition: dict[str, Any], settings: Settings, *images: Any, **values: Any) -> Any:
     """Run a workflow with these settings of the operator."""
-    own = {f"sam2_block.{name}": getattr(settings, name) for name in settings.__dataclass_fields__}
+    own = {f"sam2_block.{name}": settings.value_of(name) for name in SETTING_NAMES}
     engine = ExecutionEngine.init(definition, init_parameters=own)
     serialize = values.pop("serialize", False)
     return engine.run({"image": list(images), **values}, serialize_results=serialize)

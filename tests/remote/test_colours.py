@@ -10,7 +10,7 @@ import pytest
 from sam2_block.backends.choice import choose_backend
 from sam2_block.backends.local.backend import LocalBackend
 from sam2_block.prompts import Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings, Settings
 from tests.remote.server import VERSION, Sam2Server
 
 PROMPTS = [
@@ -31,12 +31,12 @@ def test_server_swaps_colours_and_the_setting_swaps_them_back(
         assert metadata.version("inference") != "1.8.3", "the README says otherwise"
         pytest.skip("this release of `inference` hands SAM 2 the right colours")
     here = LocalBackend(
-        Settings(device="cpu", precision="fp32", checkpoint_dir=sam2_server.checkpoint_dir)
+        LocalSettings(device="cpu", precision="fp32", checkpoint_dir=sam2_server.checkpoint_dir)
     )
     right, swapped = scores(here, astronaut), scores(here, astronaut[..., ::-1])
     assert np.abs(right - swapped).max() > 1e-3  # or nothing could be told apart
-    plain = choose_backend(Settings(api_url=sam2_server.url), "remote")
+    plain = choose_backend(Settings().override(api_url=sam2_server.url), "remote")
     np.testing.assert_allclose(scores(plain, astronaut), swapped, atol=1e-4)
-    settings = Settings(api_url=sam2_server.url, swap_channels=True)
+    settings = Settings().override(api_url=sam2_server.url, swap_channels=True)
     made_up_for = choose_backend(settings, "remote")
     np.testing.assert_allclose(scores(made_up_for, astronaut), right, atol=1e-4)

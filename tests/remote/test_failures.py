@@ -18,7 +18,9 @@ from sam2_block.backends.remote.backend import (
     RemoteBackend,
     RemoteService,
 )
+from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
+from sam2_block.backends.remote.retry import RetryPolicy
 from sam2_block.errors import (
     RemoteAnswerError,
     RemoteConnectionError,
@@ -27,7 +29,7 @@ from sam2_block.errors import (
     RemoteTimeoutError,
 )
 from sam2_block.prompts import Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import RemoteSettings
 from tests.remote.faulty_proxy import (
     DROP,
     HTML,
@@ -47,17 +49,20 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 PROMPT = Prompt(box_xyxy=(8.0, 8.0, 40.0, 40.0))
 
 # Quick, where a test is about what happens in the end.
-QUICK = {"backoff_s": 0.001, "max_backoff_s": 0.002, "deadline_s": 60, "read_timeout_s": 30}
+QUICK = RetryPolicy(backoff_s=0.001, max_backoff_s=0.002)
 
 
 @pytest.fixture
 def connect() -> Iterator[Callable[..., RemoteBackend]]:
     services: list[RemoteService] = []
 
-    def make(url: str, **settings: Any) -> RemoteBackend:
-        chosen = Settings().override(**{**QUICK, "api_url": url, **settings})
-        services.append(RemoteService(chosen))
-        return RemoteBackend(services[-1], Endpoint(chosen.api_url, KEY, "the key of the test"))
+    def make(
+        url: str, *, deadline_s: float = 60, retry_policy: RetryPolicy = QUICK
+    ) -> RemoteBackend:
+        settings = RemoteSettings(deadline_s=deadline_s)
+        client = HttpClient(settings, retry_policy=retry_policy)
+        services.append(RemoteService(settings, client))
+        return RemoteBackend(services[-1], Endpoint(url, KEY, "the key of the test"))
 
     yield make
     for service in services:
@@ -256,7 +261,7 @@ def test_call_ends_however_slow_the_answer(
         FaultyProxy(sam2_server.url, always(fault)) as proxy,
         pytest.raises(RemoteTimeoutError, match=message),
     ):
-        ask(connect(proxy.url, deadline_s=4, read_timeout_s=3, max_attempts=1))
+        ask(connect(proxy.url, deadline_s=4, retry_policy=RetryPolicy(max_attempts=1)))
 
 
 def test_nobody_listens(connect: Callable[..., RemoteBackend]) -> None:

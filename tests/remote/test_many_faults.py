@@ -16,11 +16,13 @@ from sam2_block.backends.remote.backend import (
     RemoteBackend,
     RemoteService,
 )
+from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.backends.remote.recent_keys import RecentKeys
+from sam2_block.backends.remote.retry import RetryPolicy
 from sam2_block.errors import RemoteError, RemoteTimeoutError
 from sam2_block.prompts import LabeledPoint, Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import RemoteSettings
 from tests.remote.faulty_proxy import (
     DROP,
     NOT_JSON,
@@ -84,7 +86,7 @@ def prompts(number: int) -> list[Prompt]:
 
 def answers_in_calm(url: str) -> list[list[Any]]:
     """Ask the server itself, all prompts of one content together."""
-    service = RemoteService(Settings().override(api_url=url))
+    service = RemoteService(RemoteSettings())
     answers: dict[int, list[Any]] = {}
     for index in range(CONTENTS):
         numbers = range(index, IMAGES, CONTENTS)
@@ -110,14 +112,14 @@ def iou(one: Any, other: Any) -> float:
 
 @pytest.mark.slow
 def test_no_image_is_lost_doubled_or_crossed(sam2_server: Sam2Server) -> None:
-    quick = {"backoff_s": 0.01, "max_backoff_s": 0.05, "deadline_s": 300}
     expected = answers_in_calm(sam2_server.url)
     # Each has an answer of its own, so that one taken for another shows.
     assert len({answers[0].score for answers in expected}) > IMAGES * 0.9
 
     with FaultyProxy(sam2_server.url, Plan()) as proxy:
-        settings = Settings().override(api_url=proxy.url, max_attempts=3, **quick)
-        service = RemoteService(settings)
+        settings = RemoteSettings(deadline_s=300)
+        quick = RetryPolicy(max_attempts=3, backoff_s=0.01, max_backoff_s=0.05)
+        service = RemoteService(settings, HttpClient(settings, retry_policy=quick))
         # It remembers half of the images, so that the others go up again and again.
         service.known = RecentKeys(CONTENTS // 2)
         backend = RemoteBackend(service, Endpoint(proxy.url))

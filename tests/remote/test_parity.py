@@ -16,20 +16,22 @@ from sam2_block.backends.remote.backend import RemoteBackend, RemoteService
 from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.concurrent_map import map_concurrently
 from sam2_block.prompts import LabeledPoint, Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings, RemoteSettings
 from tests.remote.server import VERSION, Sam2Server
 
 
 @pytest.fixture(scope="module")
 def here(sam2_server: Sam2Server) -> Segmenter:
-    settings = Settings(device="cpu", precision="fp32", checkpoint_dir=sam2_server.checkpoint_dir)
+    settings = LocalSettings(
+        device="cpu", precision="fp32", checkpoint_dir=sam2_server.checkpoint_dir
+    )
     return Segmenter(VERSION, backend=LocalBackend(settings))
 
 
 @pytest.fixture(scope="module")
 def there(sam2_server: Sam2Server, swaps_channels: bool) -> Iterator[Segmenter]:
     """A server that hands SAM 2 blue for red gets red for blue."""
-    settings = Settings(api_url=sam2_server.url, swap_channels=swaps_channels)
+    settings = RemoteSettings(swap_channels=swaps_channels)
     service = RemoteService(settings)
     yield Segmenter(VERSION, backend=RemoteBackend(service, Endpoint(sam2_server.url)))
     service.close()

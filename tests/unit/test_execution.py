@@ -22,7 +22,7 @@ from sam2_block.backends.remote.wire import ImageFormat
 from sam2_block.errors import ExecutionNotAllowedError, RemoteError
 from sam2_block.prompts import Prompt
 from sam2_block.segmenter import Segmenter
-from sam2_block.settings import Settings
+from sam2_block.settings import AccessSettings, RemoteSettings, Settings
 
 IMAGE = np.zeros((20, 20, 3), np.uint8)
 LATCH = "_ROBOFLOW_INFERENCE_OFFLINE_MODE_AT_PROCESS_START"
@@ -73,7 +73,7 @@ def test_nothing_leaves_an_offline_process(
     with pytest.raises(ExecutionNotAllowedError, match=said.replace("[", r"\[")):
         Segmenter.remote("hiera_tiny", api_url=url, api_key="k3yk3yk3y")
     with pytest.raises(ExecutionNotAllowedError, match=said):
-        choose_backend(Settings(api_url=url), "remote")
+        choose_backend(Settings().override(api_url=url), "remote")
 
 
 @pytest.mark.parametrize("url", ELSEWHERE)
@@ -82,7 +82,7 @@ def test_process_that_goes_offline_later(
     url: str, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last gate is before each request, whoever made the backend."""
-    service = RemoteService(Settings(max_attempts=1))
+    service = RemoteService(RemoteSettings())
     backend = RemoteBackend(service, Endpoint(url, "k3yk3yk3y"))
 
     def used(*_: Any, **__: Any) -> None:
@@ -108,7 +108,7 @@ def test_program_of_its_own_may_call_a_server_on_its_machine(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OFFLINE_MODE", "True")
-    assert isinstance(choose_backend(Settings(api_url=url), "remote"), RemoteBackend)
+    assert isinstance(choose_backend(Settings().override(api_url=url), "remote"), RemoteBackend)
 
 
 def test_no_proxy_is_used_while_offline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_no_proxy_is_used_while_offline(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setenv("OFFLINE_MODE", "True")
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
         monkeypatch.setattr(process_state, "SHARED", process_state.SharedObjects())
-        settings = Settings(api_url=f"http://127.0.0.1:{closed}", max_attempts=1)
+        settings = Settings().override(api_url=f"http://127.0.0.1:{closed}")
         with pytest.raises(RemoteError, match="no connection to"):
             choose_backend(settings, "remote").embed(IMAGE, version="hiera_tiny")
         proxy.setblocking(False)
@@ -149,16 +149,16 @@ def test_roboflow_is_not_reached_behind_a_gateway(
     monkeypatch.setattr(remote_backend, "shared_service", lambda settings, user: None)
     monkeypatch.setenv(variable, "https://gateway.local")
     if not refused:
-        choose_backend(Settings(api_url=url), "remote")
+        choose_backend(Settings().override(api_url=url), "remote")
         return
     with pytest.raises(ExecutionNotAllowedError, match=rf"secure gateway \({variable}\)"):
-        choose_backend(Settings(api_url=url), "remote")
+        choose_backend(Settings().override(api_url=url), "remote")
 
 
 @pytest.mark.parametrize("allowed", ["any", "local", "remote"])
 @pytest.mark.parametrize("target", ["local", "remote"])
 def test_operator_decides_where(allowed: str, target: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(execution=allowed)
+    settings = Settings().override(execution=allowed)
     if allowed in ("any", target):
         choose_backend(settings, target)
         return
@@ -193,7 +193,7 @@ def test_auto_takes_what_is_allowed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OFFLINE_MODE", str(offline))
-    assert target_of_auto(Settings(execution=allowed), engine_runs_remotely) == target
+    assert target_of_auto(AccessSettings(execution=allowed), engine_runs_remotely) == target
 
 
 def test_engine_is_not_imported_to_learn_it() -> None:

@@ -13,12 +13,13 @@ from sam2_block.backends.fake import FakeBackend
 from sam2_block.errors import PromptError
 from sam2_block.masks.arrays import MaskArray
 from sam2_block.prompts import parse_point_objects
-from sam2_block.prompts.limits import PromptLimits
+from sam2_block.prompts.limits import check_prompt_count
 from sam2_block.segment_options import SegmentOptions
 from sam2_block.segmentation import segment_image
+from sam2_block.settings import LimitSettings
 
 PHOTO = np.zeros((60, 80, 3), dtype=np.uint8)
-LIMITS = PromptLimits(max_prompts=6, max_points=4)
+LIMITS = LimitSettings(max_prompts=6, max_points=4)
 POINT, DICT = [5, 5], {"x": 5, "y": 5}
 TOO_MANY = r"^more than 6 boxes and points for one image.*SAM2_BLOCK_MAX_PROMPTS"
 TOO_LONG = r"^points: object {}: {} points; the limit is 4 for one object.*SAM2_BLOCK_MAX_POINTS"
@@ -46,7 +47,7 @@ TOO_LONG = r"^points: object {}: {} points; the limit is 4 for one object.*SAM2_
     ],
 )
 def test_as_many_as_the_limits_permit(boxes: int, points: Any) -> None:
-    LIMITS.check(boxes, points)
+    check_prompt_count(LIMITS, boxes, points)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_as_many_as_the_limits_permit(boxes: int, points: Any) -> None:
 )
 def test_more_than_the_limits_permit(boxes: int, points: Any, says: str) -> None:
     with pytest.raises(PromptError, match=says):
-        LIMITS.check(boxes, points)
+        check_prompt_count(LIMITS, boxes, points)
 
 
 class Counted(list):  # type: ignore[type-arg]
@@ -89,7 +90,7 @@ class Counted(list):  # type: ignore[type-arg]
 def test_a_long_list_is_not_gone_through(items: list[Any]) -> None:
     points = Counted(items * 1_000_000)
     with pytest.raises(PromptError):
-        LIMITS.check(0, points)
+        check_prompt_count(LIMITS, 0, points)
     assert points.looked_at == 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sam2_block.errors import SettingsError
-from sam2_block.settings import DEFAULT_CACHE_BYTES, HOSTED_URL, SETTING_NAMES, Settings
+from sam2_block.settings import HOSTED_URL, SETTING_NAMES, LocalSettings, Settings
 from sam2_block.versions import NAMES
 from sam2_block.warn_once import forget_warnings
 
@@ -16,8 +16,8 @@ ON = ("true", "1", "yes", "on")
 
 
 def test_defaults() -> None:
-    assert Settings.from_environment({}) == Settings("auto", "auto", 512 * 1024**2, None)
-    assert Settings() == Settings.from_environment({})
+    assert Settings.from_environment({}) == Settings()
+    assert Settings().local == LocalSettings("auto", "auto", 512 * 1024**2, None)
 
 
 @pytest.mark.parametrize(
@@ -56,27 +56,21 @@ def test_defaults() -> None:
         ("SAM2_BLOCK_MAX_POINTS", "2000", "max_points", 2000),
         ("SAM2_BLOCK_MAX_CONCURRENT_REQUESTS", "1", "max_concurrent_requests", 1),
         ("SAM2_BLOCK_MAX_CONCURRENT_REQUESTS", "256", "max_concurrent_requests", 256),
-        ("SAM2_BLOCK_CONNECT_TIMEOUT_S", "2.5", "connect_timeout_s", 2.5),
-        ("SAM2_BLOCK_READ_TIMEOUT_S", " 120 ", "read_timeout_s", 120.0),
         ("SAM2_BLOCK_DEADLINE_S", "86400", "deadline_s", 86400.0),
-        ("SAM2_BLOCK_MAX_ATTEMPTS", "1", "max_attempts", 1),
-        ("SAM2_BLOCK_BACKOFF_S", "1e-3", "backoff_s", 0.001),
-        ("SAM2_BLOCK_MAX_BACKOFF_S", "30", "max_backoff_s", 30.0),
+        ("SAM2_BLOCK_DEADLINE_S", " 2.5 ", "deadline_s", 2.5),
+        ("SAM2_BLOCK_DEADLINE_S", "1e-3", "deadline_s", 0.001),
         ("SAM2_BLOCK_UPLOAD_FORMAT", " JPEG", "upload_format", "jpeg"),
         ("SAM2_BLOCK_UPLOAD_FORMAT", "png", "upload_format", "png"),
-        ("SAM2_BLOCK_PNG_MAX_PIXELS", "0", "png_max_pixels", 0),
-        ("SAM2_BLOCK_JPEG_QUALITY", "1", "jpeg_quality", 1),
-        ("SAM2_BLOCK_JPEG_QUALITY", "100", "jpeg_quality", 100),
         *(
             ("SAM2_BLOCK_SWAP_CHANNELS", text, "swap_channels", text.strip().lower() in ON)
             for text in ("true", "1", "yes", "on", " TRUE ", "false", "0", "no", "off", "Off")
         ),
         # Blank counts as unset: `docker run -e NAME=` and empty lines of an env file.
         ("SAM2_BLOCK_DEVICE", "  ", "device", "auto"),
-        ("SAM2_BLOCK_CACHE_BYTES", "", "cache_bytes", DEFAULT_CACHE_BYTES),
+        ("SAM2_BLOCK_CACHE_BYTES", "", "cache_bytes", 512 * 1024**2),
         ("SAM2_BLOCK_CHECKPOINT_DIR", "", "checkpoint_dir", None),
         *(
-            (f"SAM2_BLOCK_{name.upper()}", " \t", name, getattr(Settings(), name))
+            (f"SAM2_BLOCK_{name.upper()}", " \t", name, Settings().value_of(name))
             for name in SETTING_NAMES
         ),
     ],
@@ -84,12 +78,12 @@ def test_defaults() -> None:
 def test_variable_sets_its_setting_and_no_other(
     variable: str, text: str, name: str, value: Any
 ) -> None:
-    assert Settings.from_environment({variable: text}) == Settings(**{name: value})
+    assert Settings.from_environment({variable: text}) == Settings().override(**{name: value})
 
 
 def test_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAM2_BLOCK_CACHE_BYTES", "77")
-    assert Settings.from_environment().cache_bytes == 77
+    assert Settings.from_environment().local.cache_bytes == 77
 
 
 VERSION_NAMES = f"names of versions with commas in between, of {', '.join(NAMES)}"
@@ -113,22 +107,16 @@ SECONDS = "a number of seconds above 0, 86400 at the most"
         ("ALLOWED_VERSIONS", "demo,Hiera_Tiny", VERSION_NAMES),
         ("MAX_CONCURRENT_REQUESTS", "0", "a whole number of requests, 1 to 256"),
         ("MAX_CONCURRENT_REQUESTS", "257", "a whole number of requests, 1 to 256"),
-        ("CONNECT_TIMEOUT_S", "0", SECONDS),
-        ("CONNECT_TIMEOUT_S", "-1", SECONDS),
-        ("READ_TIMEOUT_S", "1 min", SECONDS),
+        ("DEADLINE_S", "0", SECONDS),
+        ("DEADLINE_S", "-1", SECONDS),
+        ("DEADLINE_S", "1 min", SECONDS),
+        ("DEADLINE_S", "1,5", SECONDS),
         ("DEADLINE_S", "nan", SECONDS),
         ("DEADLINE_S", "inf", SECONDS),
         # Locks and sockets cannot wait so long, and fail with an error of their own.
         ("DEADLINE_S", "86401", SECONDS),
         ("DEADLINE_S", "1e300", SECONDS),
-        ("MAX_ATTEMPTS", "0", "a whole number of tries, 1 or more"),
-        ("BACKOFF_S", "0", SECONDS),
-        ("MAX_BACKOFF_S", "1,5", SECONDS),
         ("UPLOAD_FORMAT", "webp", "one of auto, png, jpeg"),
-        ("PNG_MAX_PIXELS", "-1", "a whole number of pixels, 0 or more"),
-        ("JPEG_QUALITY", "0", "a whole number of quality, 1 to 100"),
-        ("JPEG_QUALITY", "101", "a whole number of quality, 1 to 100"),
-        ("JPEG_QUALITY", "95.5", "a whole number of quality, 1 to 100"),
         ("SWAP_CHANNELS", "maybe", "true or false"),
         ("SWAP_CHANNELS", "2", "true or false"),
     ],
@@ -161,11 +149,11 @@ def test_half_written_device_is_refused(device: str) -> None:
 
 
 def test_override_replaces_some_and_parses_text() -> None:
-    settings = Settings(device="cpu", precision="fp32")
+    settings = Settings(LocalSettings(device="cpu", precision="fp32"))
     changed = settings.override(cache_bytes="12", checkpoint_dir="/w")
-    assert changed == Settings("cpu", "fp32", 12, Path("/w"))
-    assert settings == Settings(device="cpu", precision="fp32")
-    assert changed.override(checkpoint_dir=None).checkpoint_dir is None
+    assert changed == Settings(LocalSettings("cpu", "fp32", 12, Path("/w")))
+    assert settings == Settings(LocalSettings(device="cpu", precision="fp32"))
+    assert changed.override(checkpoint_dir=None).local.checkpoint_dir is None
 
 
 def test_override_of_what_is_no_setting() -> None:
@@ -174,7 +162,7 @@ def test_override_of_what_is_no_setting() -> None:
 
 
 def test_equal_settings_share_what_is_keyed_by_them() -> None:
-    assert hash(Settings(device="cpu")) == hash(Settings().override(device=" CPU "))
+    assert hash(Settings(LocalSettings(device="cpu"))) == hash(Settings().override(device=" CPU "))
 
 
 LOCAL_URL = "http://127.0.0.1:9001"
@@ -207,7 +195,7 @@ LOCAL_URL = "http://127.0.0.1:9001"
     ],
 )
 def test_server_is_that_of_the_engine_unless_told(environment: dict[str, str], url: str) -> None:
-    assert Settings.from_environment(environment).api_url == url
+    assert Settings.from_environment(environment).access.api_url == url
 
 
 @pytest.mark.parametrize(
@@ -221,7 +209,7 @@ def test_server_is_that_of_the_engine_unless_told(environment: dict[str, str], u
 )
 def test_own_key_comes_before_that_of_the_engine(own: str, engines: str, key: str | None) -> None:
     environment = {"SAM2_BLOCK_API_KEY": own, "ROBOFLOW_API_KEY": engines}
-    assert Settings.from_environment(environment).api_key == key
+    assert Settings.from_environment(environment).access.api_key == key
 
 
 @pytest.mark.parametrize(
@@ -267,7 +255,7 @@ def test_message_of_a_bad_url() -> None:
 
 def test_key_is_in_no_repr() -> None:
     settings = Settings.from_environment({"ROBOFLOW_API_KEY": "k3y-of-the-operator"})
-    assert settings.api_key == "k3y-of-the-operator"
+    assert settings.access.api_key == "k3y-of-the-operator"
     for text in (repr(settings), str(settings), f"{settings}", repr({settings: settings})):
         assert "k3y" not in text
 
@@ -282,14 +270,14 @@ def test_key_is_in_no_repr() -> None:
         ("allowed_versions", None, NAMES),
         ("api_key", None, None),
         ("deadline_s", 5, 5.0),
-        ("max_attempts", 2, 2),
+        ("max_prompts", 2, 2),
+        ("max_cores", "90", 90),
         ("swap_channels", True, True),
         ("swap_channels", False, False),
-        ("jpeg_quality", "90", 90),
     ],
 )
 def test_override_takes_values_of_python(name: str, value: Any, read: Any) -> None:
-    assert getattr(Settings().override(**{name: value}), name) == read
+    assert Settings().override(**{name: value}).value_of(name) == read
 
 
 # --- variables that no setting reads ---
@@ -313,7 +301,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[dict[str, str]], lis
     [
         ("SAM2_BLOCK_DEVCIE", "; did you mean SAM2_BLOCK_DEVICE?"),
         ("SAM2_BLOCK_CACHEBYTES", "; did you mean SAM2_BLOCK_CACHE_BYTES?"),
-        ("SAM2_BLOCK_READTIMEOUT", "; did you mean SAM2_BLOCK_READ_TIMEOUT_S?"),
+        ("SAM2_BLOCK_MAXENCODE", "; did you mean SAM2_BLOCK_MAX_ENCODES?"),
         ("SAM2_BLOCK_APIKEY", "; did you mean SAM2_BLOCK_API_KEY?"),
         ("SAM2_BLOCK_MAX_PROMPT", "; did you mean SAM2_BLOCK_MAX_PROMPTS?"),
         ("sam2_block_device", "; did you mean SAM2_BLOCK_DEVICE?"),

@@ -10,7 +10,7 @@ import pytest
 from sam2_block import process_state
 from sam2_block.backends.local import backend as local
 from sam2_block.backends.remote import backend as remote
-from sam2_block.settings import Settings
+from sam2_block.settings import SETTING_NAMES, Settings
 
 LOCAL: dict[str, Any] = {
     "device": "cpu",
@@ -33,15 +33,8 @@ OF_THE_REQUEST: dict[str, Any] = {
 }
 REMOTE: dict[str, Any] = {
     "max_concurrent_requests": 1,
-    "connect_timeout_s": 1.0,
-    "read_timeout_s": 1.0,
     "deadline_s": 1.0,
-    "max_attempts": 1,
-    "backoff_s": 1.0,
-    "max_backoff_s": 1.0,
     "upload_format": "png",
-    "png_max_pixels": 1,
-    "jpeg_quality": 1,
     "swap_channels": True,
 }
 
@@ -53,13 +46,14 @@ def nothing_shared_yet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_setting_is_judged_here() -> None:
     judged = {*LOCAL, *OF_THE_ANSWER, *OF_THE_REQUEST, *REMOTE}
-    assert judged == set(Settings.__dataclass_fields__)
+    assert judged == set(SETTING_NAMES)
 
 
 @pytest.mark.parametrize("name", [*LOCAL, *OF_THE_ANSWER, *OF_THE_REQUEST, *REMOTE])
 def test_who_shares(name: str) -> None:
-    other = Settings(**{name: {**LOCAL, **OF_THE_ANSWER, **OF_THE_REQUEST, **REMOTE}[name]})
-    alike = local.shared_backend(other) is local.shared_backend(Settings())
-    assert alike == (name not in LOCAL)
-    alike = remote.shared_service(other) is remote.shared_service(Settings())
-    assert alike == (name not in REMOTE)
+    value = {**LOCAL, **OF_THE_ANSWER, **OF_THE_REQUEST, **REMOTE}[name]
+    default, other = Settings(), Settings().override(**{name: value})
+    shares = local.shared_backend(other.local) is local.shared_backend(default.local)
+    assert shares == (name not in LOCAL)
+    shares = remote.shared_service(other.remote) is remote.shared_service(default.remote)
+    assert shares == (name not in REMOTE)

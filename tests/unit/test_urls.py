@@ -6,7 +6,7 @@ import traceback
 import httpx
 import pytest
 
-from sam2_block.urls import normalise_url
+from sam2_block.settings.urls import normalise_url
 
 GARBLED = "expected http(s)://host[:port][/path]; got something else."
 NO_HOST = "expected http(s)://host[:port][/path] and nothing more; got something else."

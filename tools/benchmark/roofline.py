@@ -22,7 +22,7 @@ from sam2_block.backends.local.cpu.linear import product
 from sam2_block.backends.local.devices import choose_compute
 from sam2_block.backends.local.model import build_model, meta_config
 from sam2_block.prompts import Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings, Settings
 
 _VERSION = "hiera_tiny"
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -33,7 +33,7 @@ _WIDTH, _HEIGHT, _PROMPTS, _REPEATS = 1800, 1200, 32, 7
 
 def measure() -> dict[str, Any]:
     """Return the machine's rates, the work, and what ours took, in seconds: medians of turns."""
-    settings = Settings.from_environment()
+    settings = Settings.from_environment().local
     # What follows the encoder's trunk computes in single precision, whatever is chosen.
     precisions = {"encoder": choose_compute(settings).precision, "decoder": "fp32"}
     work = {name: float(count()) for name, count in _WORK.items()}
@@ -118,7 +118,7 @@ def _count(call: Callable[[], Any]) -> int:
     return int(counter.get_total_flops())
 
 
-def _turns(settings: Settings) -> Iterator[_Turn]:
+def _turns(settings: LocalSettings) -> Iterator[_Turn]:
     """Take turns: the machine's speed drifts, and what is compared is measured together.
 
     The encoder's seconds are an image's, resizing included, the decoder's those of a prompt.

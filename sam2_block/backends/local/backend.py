@@ -15,7 +15,7 @@ from sam2_block.backends.local.prompt_decoding import decode
 from sam2_block.backends.local.upsample import LowResMask
 from sam2_block.images import Image, content_key
 from sam2_block.prompts import Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 
 
 class LocalBackend:
@@ -27,7 +27,7 @@ class LocalBackend:
 
     concurrent_images = 1
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: LocalSettings) -> None:
         self.settings = settings
         self.embeddings = EmbeddingCache(settings.cache_bytes)
 
@@ -83,12 +83,11 @@ class LocalBackend:
         )
 
 
-def shared_backend(settings: Settings, user: object = None) -> LocalBackend:
+def shared_backend(settings: LocalSettings, user: object = None) -> LocalBackend:
     """Return the process's backend for these settings, so that steps share what it has encoded.
 
     Args:
         settings: The operator's settings.
         user: See `process_state.SharedObjects.get`.
     """
-    key = settings.local()
-    return process_state.SHARED.get(("local", key), lambda: LocalBackend(key), user)
+    return process_state.SHARED.get(("local", settings), lambda: LocalBackend(settings), user)

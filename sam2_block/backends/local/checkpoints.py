@@ -16,7 +16,7 @@ from sam2_block.errors import (
     CheckpointNotFoundError,
     SettingsError,
 )
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 from sam2_block.versions import DEMO, META_RELEASES, MetaRelease, check_version
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ DEMO_FILE = "demo.safetensors"
 _MAX_PATH_LENGTH = 200
 
 
-def find_checkpoint(version: str, settings: Settings) -> Path | None:
+def find_checkpoint(version: str, settings: LocalSettings) -> Path | None:
     """Return the checkpoint's file if it is on this machine; nothing is downloaded.
 
     Looked for, in this order: inside this package (`demo` only), in the operator's folder, in the
@@ -50,7 +50,7 @@ def find_checkpoint(version: str, settings: Settings) -> Path | None:
     return hub.cached_file(release)
 
 
-def fetch_checkpoint(version: str, settings: Settings) -> Path:
+def fetch_checkpoint(version: str, settings: LocalSettings) -> Path:
     """Return the checkpoint's file, downloading it from the Hugging Face Hub if it is not here.
 
     Raises:
@@ -119,7 +119,9 @@ def _shortened(path: Path) -> str:
     return text if len(text) <= _MAX_PATH_LENGTH else f"{text[: _MAX_PATH_LENGTH - 3]}..."
 
 
-def _not_found(version: str, release: MetaRelease, settings: Settings, error: Exception) -> str:
+def _not_found(
+    version: str, release: MetaRelease, settings: LocalSettings, error: Exception
+) -> str:
     folder = _shortened(settings.checkpoint_dir) if settings.checkpoint_dir else "not set"
     return (
         f"version {version}: the checkpoint {release.checkpoint_file} is neither in the folder"

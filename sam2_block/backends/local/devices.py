@@ -10,7 +10,7 @@ import torch
 
 from sam2_block.backends.local.compute_pool import COMPUTE_POOL
 from sam2_block.errors import SettingsError
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -46,7 +46,7 @@ class ComputeTarget:
         return contextlib.nullcontext()
 
 
-def choose_compute(settings: Settings) -> ComputeTarget:
+def choose_compute(settings: LocalSettings) -> ComputeTarget:
     """Resolve `auto` from the hardware at hand.
 
     Precision `auto` is bfloat16 on CUDA devices that multiply it in hardware (compute capability

@@ -28,7 +28,7 @@ from sam2_block.backends.local.model_size import tensor_bytes
 from sam2_block.backends.local.network import Network, make_network
 from sam2_block.backends.local.single_flight import SingleFlight
 from sam2_block.errors import ForkError
-from sam2_block.settings import Settings
+from sam2_block.settings import LocalSettings
 from sam2_block.versions import DEMO, check_version
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,9 @@ class ModelRegistry:
                 self._set_aside.append(self._entries.pop(key))
 
     @contextlib.contextmanager
-    def use(self, version: str, settings: Settings, user: object = None) -> Iterator[LoadedModel]:
+    def use(
+        self, version: str, settings: LocalSettings, user: object = None
+    ) -> Iterator[LoadedModel]:
         """Lend the model, loading it (and fetching its weights) if need be.
 
         Args:
@@ -128,7 +130,7 @@ class ModelRegistry:
         finally:
             self._end(key, entry, settings.model_bytes)
 
-    def get(self, version: str, settings: Settings) -> LoadedModel:
+    def get(self, version: str, settings: LocalSettings) -> LoadedModel:
         """Return the model; see `use`. It may be unloaded, but whoever holds it can use it."""
         with self.use(version, settings) as loaded:
             return loaded
@@ -177,7 +179,7 @@ class ModelRegistry:
         entry = self._entries.pop(key)
         logger.info("SAM 2 %s unloaded from %s: %d MiB", key[0], key[1], entry.nbytes // 2**20)
 
-    def _load(self, key: Key, settings: Settings, compute: ComputeTarget) -> _Entry:
+    def _load(self, key: Key, settings: LocalSettings, compute: ComputeTarget) -> _Entry:
         version = key[0]
         with self._lock:
             if key in self._entries:  # another flight may have landed since the first look
@@ -230,7 +232,7 @@ def _identity(checkpoint: Path) -> tuple[str, int]:
     return f"{status.st_mtime_ns}-{status.st_size}", status.st_size
 
 
-def _check_not_forked(settings: Settings) -> None:
+def _check_not_forked(settings: LocalSettings) -> None:
     """Refuse CUDA where the parent has used it: its driver does not work in a forked child.
 
     PyTorch itself would say only that there is no CUDA device, and `auto` would take the CPU.

@@ -30,7 +30,7 @@ from sam2_block.errors import RemoteAnswerError, RemoteError, RemoteStatusError
 from sam2_block.images import Image
 from sam2_block.out_of_memory import naming_mask_memory_errors
 from sam2_block.prompts import Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import RemoteSettings
 from sam2_block.versions import check_remote_version
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class RemoteService:
         client: Sends the requests; by default over the network.
     """
 
-    def __init__(self, settings: Settings, client: HttpClient | None = None) -> None:
+    def __init__(self, settings: RemoteSettings, client: HttpClient | None = None) -> None:
         self.settings = settings
         self._lock = threading.RLock()
         self._given = client
@@ -332,12 +332,11 @@ class _ById:
     is_unknown: bool = False
 
 
-def shared_service(settings: Settings, user: object = None) -> RemoteService:
+def shared_service(settings: RemoteSettings, user: object = None) -> RemoteService:
     """Return the process's service, so that steps share its connections, whichever they ask.
 
     Args:
         settings: The operator's settings.
         user: See `process_state.SharedObjects.get`.
     """
-    key = settings.remote()
-    return process_state.SHARED.get(("remote", key), lambda: RemoteService(key), user)
+    return process_state.SHARED.get(("remote", settings), lambda: RemoteService(settings), user)

@@ -30,12 +30,23 @@ from sam2_block.backends.remote.failures import (
 )
 from sam2_block.backends.remote.http_logs import servers_words_hidden
 from sam2_block.backends.remote.proxies import ProxyRules
-from sam2_block.backends.remote.retry import Deadline, RetryPolicy, parse_retry_after
+from sam2_block.backends.remote.retry import (
+    DEFAULT_RETRY_POLICY,
+    Deadline,
+    RetryPolicy,
+    parse_retry_after,
+)
 from sam2_block.backends.remote.transport import DEADLINE, NetworkTransport
 from sam2_block.errors import RemoteAnswerError, RemoteError, RemoteTimeoutError, SettingsError
-from sam2_block.settings import Settings
+from sam2_block.settings import RemoteSettings
 
 logger = logging.getLogger(__name__)
+
+_CONNECT_TIMEOUT_S = 10.0
+
+# The longest silence of a server. A longer deadline is for a slower server; two more attempts fit.
+_READ_TIMEOUT_S = 60.0
+_READ_TIMEOUTS_A_DEADLINE = 3
 
 
 class HttpClient:
@@ -43,22 +54,20 @@ class HttpClient:
 
     Args:
         settings: The operator's settings.
+        retry_policy: How often to try, and how long to wait in between.
         transport: In place of the network, for tests.
         sleep: In place of `time.sleep`, for tests.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        settings: RemoteSettings,
         *,
+        retry_policy: RetryPolicy | None = None,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._connect_timeout_s = settings.connect_timeout_s
-        self._read_timeout_s = settings.read_timeout_s
-        self._policy = RetryPolicy(
-            settings.max_attempts, settings.backoff_s, settings.max_backoff_s
-        )
+        self._retry_policy = retry_policy or DEFAULT_RETRY_POLICY
         self._sleep = sleep
         self._permits = ExpiringSemaphore(settings.max_concurrent_requests)
         self._transport = transport
@@ -93,7 +102,7 @@ class HttpClient:
             payload: The body; the key is added to it.
             deadline: When to give up, waits included.
             limits: The most that the response may hold.
-            max_attempts: Most tries, where these are to be fewer than the operator's setting.
+            max_attempts: Maximum of attempts, where it is to be less than that of the policy.
 
         Raises:
             ExecutionNotAllowedError: Nothing may be sent to that server.
@@ -116,7 +125,7 @@ class HttpClient:
                     return self._try(call)
             except RemoteError as error:
                 failures += 1
-                wait_s = self._policy.wait_s(failures, error.retry_after_s)
+                wait_s = self._retry_policy.wait_s(failures, error.retry_after_s)
                 if not error.transient or wait_s is None or failures == max_attempts:
                     raise
                 if wait_s >= deadline.remaining_s():
@@ -186,11 +195,12 @@ class HttpClient:
         finally:
             del failure  # it holds this frame, which must not hold it in turn
 
-    def _timeout(self, deadline: Deadline) -> httpx.Timeout:
+    @staticmethod
+    def _timeout(deadline: Deadline) -> httpx.Timeout:
         remaining_s = deadline.remaining_s()
         return httpx.Timeout(
-            min(self._read_timeout_s, remaining_s),
-            connect=min(self._connect_timeout_s, remaining_s),
+            min(max(_READ_TIMEOUT_S, deadline.seconds / _READ_TIMEOUTS_A_DEADLINE), remaining_s),
+            connect=min(_CONNECT_TIMEOUT_S, remaining_s),
         )
 
 

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from sam2_block.backends.execution import is_roboflow_host
 from sam2_block.errors import EndpointNotAllowedError, OptionError
 from sam2_block.redaction import redact
-from sam2_block.setting_values import secret
-from sam2_block.settings import Settings
-from sam2_block.urls import normalise_url
+from sam2_block.settings import AccessSettings
+from sam2_block.settings.urls import normalise_url
+from sam2_block.settings.values import secret
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Endpoint:
         return redact(text, self.api_key)
 
 
-def choose_endpoint(settings: Settings, api_url: str | None, api_key: str | None) -> Endpoint:
+def choose_endpoint(settings: AccessSettings, api_url: str | None, api_key: str | None) -> Endpoint:
     """Decide where a step's requests go, and with which key.
 
     Args:
@@ -85,7 +85,7 @@ def _normalised(api_url: object) -> str:
         raise EndpointNotAllowedError(f"api_url: {error}") from None
 
 
-def _may_be_named(url: str, settings: Settings) -> bool:
+def _may_be_named(url: str, settings: AccessSettings) -> bool:
     if url in settings.allowed_api_urls:
         return True
     return urlsplit(url).scheme == "https" and is_roboflow_host(url)

@@ -63,12 +63,12 @@ def error_of_transport(endpoint: Endpoint, error: Exception) -> RemoteError:
     detail = _shortened(endpoint.without_key(words)) or name
     if isinstance(error, httpx.ConnectTimeout):
         return RemoteTimeoutError(
-            f"{url} did not take the connection in time (SAM2_BLOCK_CONNECT_TIMEOUT_S).",
+            f"{url} did not accept the connection in time.",
             transient=True,
         )
     if isinstance(error, httpx.TimeoutException):
         return RemoteTimeoutError(
-            f"{url} was silent for too long ({name}; SAM2_BLOCK_READ_TIMEOUT_S).", transient=True
+            f"{url} was silent for too long ({name}; SAM2_BLOCK_DEADLINE_S).", transient=True
         )
     if isinstance(error, httpx.DecodingError):
         return RemoteAnswerError(f"{url} sent an answer that cannot be unpacked ({detail}).")

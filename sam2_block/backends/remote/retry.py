@@ -21,16 +21,16 @@ class RetryPolicy:
     """How often to try, and how long to wait in between.
 
     Attributes:
-        max_attempts: Most tries of one request, the first included.
-        backoff_s: Longest wait before the second try; it doubles with every one after.
-        max_backoff_s: No wait of our own is longer; one that the server asks for may be.
-        random_share: Gives a random share of the longest wait, 0 to 1.
+        max_attempts: Maximum of attempts at one request, the first included.
+        backoff_s: Longest wait before the second attempt; it doubles with each one after.
+        max_backoff_s: Longest wait before any attempt, unless the server requests a longer one.
+        jitter: Returns the fraction of the longest wait to take, 0 to 1.
     """
 
-    max_attempts: int
-    backoff_s: float
-    max_backoff_s: float
-    random_share: Callable[[], float] = random.random
+    max_attempts: int = 4
+    backoff_s: float = 0.5
+    max_backoff_s: float = 8.0
+    jitter: Callable[[], float] = random.random
 
     def wait_s(self, failures: int, retry_after_s: float | None) -> float | None:
         """Return how long to wait after so many failures.
@@ -46,7 +46,10 @@ class RetryPolicy:
             return None
         doublings = min(failures - 1, 30)  # beyond that, only the cap counts
         longest = min(self.max_backoff_s, self.backoff_s * float(2**doublings))
-        return max(longest * self.random_share(), retry_after_s or 0.0)
+        return max(longest * self.jitter(), retry_after_s or 0.0)
+
+
+DEFAULT_RETRY_POLICY = RetryPolicy()
 
 
 class Deadline:

@@ -24,7 +24,7 @@ from sam2_block.images import Image, content_key
 from sam2_block.masks import BoolArray, CroppedMask
 from sam2_block.masks.rle_decoding import decode_coco_rle, max_rle_characters
 from sam2_block.prompts import Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import RemoteSettings
 
 _ENVELOPE_BYTES = 64 * 1024
 _POINT_BYTES = 48  # of two numbers with all their digits
@@ -46,11 +46,10 @@ class ImageFormat:
     swap_channels: bool = False
 
     @classmethod
-    def of(cls, settings: Settings) -> ImageFormat:
+    def of(cls, settings: RemoteSettings) -> ImageFormat:
         """Return what the operator chose."""
-        limits = {"png": None, "jpeg": 0, "auto": settings.png_max_pixels}
-        png_max_pixels = limits[settings.upload_format]
-        return cls(png_max_pixels, settings.jpeg_quality, settings.swap_channels)
+        png_max_pixels = {"png": None, "jpeg": 0, "auto": 2048 * 2048}[settings.upload_format]
+        return cls(png_max_pixels, swap_channels=settings.swap_channels)
 
     def image_id(self, image: Image) -> str:
         """Name an image by its content and its encoding: the same for whoever sends the same."""

@@ -22,14 +22,13 @@ from sam2_block.blocks.declarations import as_engine_errors
 from sam2_block.blocks.manifest import ExecutionMode
 from sam2_block.blocks.representation import (
     complete_detections,
-    mask_form,
+    output_settings,
     prompt_detections,
 )
 from sam2_block.blocks.segment.v1_manifest import SegmentManifestV1
 from sam2_block.columns import SAM2_SCORE
 from sam2_block.concurrent_map import map_concurrently
 from sam2_block.prompts import InvalidBoxes
-from sam2_block.prompts.limits import PromptLimits
 from sam2_block.segment_options import ConfidenceSource, SegmentOptions
 from sam2_block.segmentation import segment_image
 
@@ -84,9 +83,8 @@ class SegmentBlockV1(Sam2Block):
                 in_pixels_of(job.image, prompt_detections(job.boxes)),
                 job.points,
                 options,
-                dense_mask_bytes=self._settings.dense_mask_bytes,
-                masks=mask_form(self._settings.masks),
-                limits=PromptLimits.of(self._settings),
+                output=output_settings(self._settings.output),
+                limits=self._settings.limits,
             )
         return {
             "predictions": complete_detections(rows, job.image),

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from sam2_block.backends.remote import client as client_module
 from sam2_block.backends.remote.backend import RemoteBackend
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
-from sam2_block.settings import Settings
+from sam2_block.backends.remote.retry import RetryPolicy
+from sam2_block.settings import RemoteSettings
 from tests.unit.remote.fake_endpoint import FakeEndpoint
 from tests.unit.remote.scripted_server import URL, Clock, Post, Server, Transport
 
@@ -22,15 +22,19 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def post(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Post]:
+def post(clock: Clock) -> Iterator[Post]:
     """Send one request to a server; the waits are the longest that chance may choose."""
-    policy = client_module.RetryPolicy
-    monkeypatch.setattr(client_module, "RetryPolicy", lambda *own: policy(*own, lambda: 1.0))
     clients = []
 
-    def send(server: Server, *, key: str | None = None, seconds: float = 1000, **own: Any) -> Any:
-        settings = Settings().override(**{"max_attempts": 4, **own})
-        client = HttpClient(settings, transport=Transport(server), sleep=clock.sleep)
+    def send(
+        server: Server, *, key: str | None = None, seconds: float = 1000, **policy: Any
+    ) -> Any:
+        client = HttpClient(
+            RemoteSettings(),
+            retry_policy=RetryPolicy(jitter=lambda: 1.0, **policy),
+            transport=Transport(server),
+            sleep=clock.sleep,
+        )
         clients.append(client)
         endpoint = Endpoint(URL, key)
         return client.post(endpoint, "/sam2/x", {"a": [1, "\u00e4"]}, clock.deadline(seconds))

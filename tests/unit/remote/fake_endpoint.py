@@ -15,8 +15,9 @@ import numpy as np
 from sam2_block.backends.remote.backend import EMBED_PATH, RemoteBackend, RemoteService
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
+from sam2_block.backends.remote.retry import RetryPolicy
 from sam2_block.masks import coco_rle
-from sam2_block.settings import Settings
+from sam2_block.settings import RemoteSettings
 from tests.unit.remote.scripted_server import Transport
 
 URL = "http://sam2.test"
@@ -44,10 +45,15 @@ class FakeEndpoint:
         self.spoil: Spoil = lambda request: None
         self._lock = threading.Lock()
 
-    def backend(self, **settings: Any) -> RemoteBackend:
-        """Return a backend that asks this endpoint; it never waits between tries."""
-        chosen = Settings(api_url=URL).override(**settings)
-        client = HttpClient(chosen, transport=Transport(self), sleep=lambda seconds: None)
+    def backend(self, retry_policy: RetryPolicy | None = None, **settings: Any) -> RemoteBackend:
+        """Return a backend that asks this endpoint; it never waits between attempts."""
+        chosen = RemoteSettings(**settings)
+        client = HttpClient(
+            chosen,
+            retry_policy=retry_policy,
+            transport=Transport(self),
+            sleep=lambda seconds: None,
+        )
         return RemoteBackend(RemoteService(chosen, client), Endpoint(URL))
 
     @property

@@ -11,8 +11,8 @@ from typing import Any
 
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
-from sam2_block.backends.remote.retry import Deadline
-from sam2_block.settings import Settings
+from sam2_block.backends.remote.retry import Deadline, RetryPolicy
+from sam2_block.settings import RemoteSettings
 
 Handler = Callable[[socket.socket, int], None]
 
@@ -68,8 +68,8 @@ def serving(handler: Handler) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def client(**settings: Any) -> Iterator[HttpClient]:
-    http = HttpClient(Settings(max_attempts=1).override(**settings))
+def client() -> Iterator[HttpClient]:
+    http = HttpClient(RemoteSettings(), retry_policy=RetryPolicy(max_attempts=1))
     try:
         yield http
     finally:

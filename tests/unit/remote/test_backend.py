@@ -12,6 +12,7 @@ import pytest
 
 from sam2_block.backends.remote.backend import EMBED_PATH, SEGMENT_PATH, RemoteBackend
 from sam2_block.backends.remote.endpoints import Endpoint
+from sam2_block.backends.remote.retry import RetryPolicy
 from sam2_block.concurrent_map import map_concurrently
 from sam2_block.errors import (
     OptionError,
@@ -220,7 +221,7 @@ def test_refused_prompt_is_named(backend: RemoteBackend, endpoint: FakeEndpoint)
 
 
 def test_named_prompt_keeps_what_the_error_knows(endpoint: FakeEndpoint) -> None:
-    backend = endpoint.backend(max_attempts=1)
+    backend = endpoint.backend(RetryPolicy(max_attempts=1))
     detail = [{"loc": ["body", "prompts", "prompts", 0], "msg": "bad"}]
     endpoint.spoil = lambda request: httpx.Response(
         503, json={"detail": detail}, headers={"Retry-After": "7"}
@@ -288,10 +289,8 @@ def test_failure_of_one_request_fails_the_image(
 def test_image_has_one_deadline_for_all_its_tries(endpoint: FakeEndpoint) -> None:
     backend = endpoint.backend(
         # A wait is a random share of the longest: hardly ever one that the deadline has room for.
+        RetryPolicy(max_attempts=50, backoff_s=86_000, max_backoff_s=86_000),
         deadline_s=60,
-        max_attempts=50,
-        backoff_s=86_000,
-        max_backoff_s=86_000,
     )
     endpoint.spoil = lambda request: refuse(503, "later")
     with pytest.raises(RemoteTimeoutError, match="The 60 s for one image leave no room") as caught:

@@ -16,7 +16,7 @@ import pytest
 from sam2_block.backends.remote import backend as backend_module
 from sam2_block.backends.remote import wire
 from sam2_block.backends.remote.backend import RemoteBackend
-from sam2_block.backends.remote.retry import Deadline
+from sam2_block.backends.remote.retry import Deadline, RetryPolicy
 from sam2_block.backends.remote.wire import ImageFormat
 from sam2_block.errors import RemoteError, RemoteStatusError, RemoteTimeoutError
 from sam2_block.prompts import Prompt
@@ -63,7 +63,7 @@ def test_request_by_id_that_fails_is_sent_with_the_image(
 def test_refused_key_or_rate_is_not_a_matter_of_the_image(
     endpoint: FakeEndpoint, status: int
 ) -> None:
-    backend = endpoint.backend(max_attempts=1)
+    backend = endpoint.backend(RetryPolicy(max_attempts=1))
     ask(backend, BOX)
     endpoint.spoil = lambda request: refuse(status, "no") if is_by_id(request) else None
     with pytest.raises(RemoteStatusError, match=f"answered {status}"):
@@ -82,7 +82,7 @@ def test_refused_key_or_rate_is_not_a_matter_of_the_image(
 
 
 def test_image_is_sent_once_where_it_does_not_help(endpoint: FakeEndpoint) -> None:
-    backend = endpoint.backend(max_attempts=4)
+    backend = endpoint.backend(RetryPolicy(max_attempts=4))
     ask(backend, BOX)
     endpoint.spoil = lambda request: refuse(503, "busy")
     with pytest.raises(RemoteStatusError, match="answered 503"):
@@ -159,7 +159,7 @@ def test_failure_leaves_nothing_to_the_garbage_collector(
 ) -> None:
     """It counts objects, not the megabytes of an image, its encoding and its request."""
     endpoint.spoil = spoil
-    backend = endpoint.backend(max_attempts=1)
+    backend = endpoint.backend(RetryPolicy(max_attempts=1))
     threads = threading.active_count()
     gc.collect()
     gc.disable()

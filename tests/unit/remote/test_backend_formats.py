@@ -7,6 +7,7 @@ import pytest
 
 from sam2_block.backends.remote.backend import RemoteBackend
 from sam2_block.backends.remote.recent_keys import RecentKeys
+from sam2_block.backends.remote.retry import RetryPolicy
 from sam2_block.errors import RemoteStatusError
 from sam2_block.prompts import LabeledPoint, Prompt
 from tests.unit.remote.fake_endpoint import FakeEndpoint, refuse
@@ -90,7 +91,7 @@ def test_server_without_rle_is_tried_again_after_a_while(
     endpoint: FakeEndpoint, refusal: str
 ) -> None:
     """It may have been updated, or be another one behind the same name."""
-    backend = endpoint.backend(max_attempts=1)
+    backend = endpoint.backend(RetryPolicy(max_attempts=1))
     now = [0.0]
     backend._service.without_rle = RecentKeys(10, 600.0, lambda: now[0])
     endpoint.spoil = lambda request: refuse(500, refusal) if b'"rle"' in request.content else None

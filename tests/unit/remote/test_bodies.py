@@ -26,7 +26,7 @@ from sam2_block.backends.remote.retry import Deadline
 from sam2_block.backends.remote.wire import parse_answer, response_limits
 from sam2_block.errors import RemoteAnswerError, RemoteStatusError
 from sam2_block.masks import coco_rle
-from sam2_block.settings import Settings
+from sam2_block.settings import RemoteSettings
 from tests.unit.remote.scripted_server import URL, Post, Server, Transport
 
 TEXT = json.dumps({"text": "word " * 1000}).encode()
@@ -190,7 +190,7 @@ def test_error_may_quote_the_whole_request() -> None:
         detail = [{"input": request.content.decode(), "loc": ["body"], "msg": "bad"}]
         return httpx.Response(422, json={"detail": detail})
 
-    client = HttpClient(Settings(), transport=Transport(answer))
+    client = HttpClient(RemoteSettings(), transport=Transport(answer))
     with pytest.raises(RemoteStatusError, match="It says: body: bad"):
         client.post(Endpoint(URL), "/x", {"image": "x" * 2**22}, Deadline(1000))
     client.close()
@@ -198,7 +198,7 @@ def test_error_may_quote_the_whole_request() -> None:
 
 def test_limits_of_a_request_hold_for_its_response() -> None:
     server = Server(httpx.Response(200, json=[1, 2, 3]))
-    client = HttpClient(Settings(), transport=Transport(server))
+    client = HttpClient(RemoteSettings(), transport=Transport(server))
     for limits in (ResponseLimits(6, 100), ResponseLimits(100, 1)):
         with pytest.raises(RemoteAnswerError, match=r"that the request allows|than the request"):
             client.post(Endpoint(URL), "/x", {}, Deadline(1000), limits=limits)

@@ -11,7 +11,7 @@ from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.backends.remote.retry import TRANSIENT_STATUSES, Deadline
 from sam2_block.errors import RemoteStatusError, RemoteTimeoutError
-from sam2_block.settings import Settings
+from sam2_block.settings import RemoteSettings
 from tests.unit.remote.scripted_server import URL, Clock, Post, Server, Transport, ok
 
 
@@ -38,14 +38,14 @@ LARGE = {"image": "x" * (3 * PIECE_BYTES + 1)}
 
 def test_large_body_arrives_whole() -> None:
     server = Server(ok())
-    client = HttpClient(Settings(), transport=Transport(server))
+    client = HttpClient(RemoteSettings(), transport=Transport(server))
     client.post(Endpoint(URL), "/x", LARGE, Deadline(1000))
     assert json.loads(server.requests[0].content) == LARGE
     client.close()
 
 
 def test_server_that_takes_a_body_slowly_is_given_up_at_the_deadline() -> None:
-    client = HttpClient(Settings(), transport=Transport(Server(ok())))
+    client = HttpClient(RemoteSettings(), transport=Transport(Server(ok())))
     ticks = iter(range(100))  # one second with every look at the clock
     with pytest.raises(RemoteTimeoutError, match="had not answered when the 4 s"):
         client.post(Endpoint(URL), "/x", LARGE, Deadline(4, clock=lambda: next(ticks)))
@@ -134,7 +134,7 @@ def test_no_connection_is_made_after_the_deadline() -> None:
         def handle_request(self, request: httpx.Request) -> httpx.Response:
             raise AssertionError("connected")
 
-    client = HttpClient(Settings(), transport=Network())
+    client = HttpClient(RemoteSettings(), transport=Network())
     with pytest.raises(RemoteTimeoutError, match="had not answered when the 0 s"):
         client.post(Endpoint(URL), "/x", {}, Deadline(0))
     client.close()
@@ -175,7 +175,7 @@ def test_answer_that_drips_in_is_given_up_at_the_deadline(post: Post, clock: Clo
 
 def test_timeouts_shrink_with_the_time_left(post: Post, clock: Clock) -> None:
     server = Server(httpx.Response(503, headers={"Retry-After": "15"}), ok())
-    post(server, seconds=20, connect_timeout_s=10, read_timeout_s=60)
+    post(server, seconds=20)
     first, second = (request.extensions["timeout"] for request in server.requests)
     assert first == {"connect": 10, "read": 20, "write": 20, "pool": 20}
     assert second == {"connect": 5, "read": 5, "write": 5, "pool": 5}

@@ -14,14 +14,14 @@ import pytest
 
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
-from sam2_block.backends.remote.retry import Deadline
+from sam2_block.backends.remote.retry import Deadline, RetryPolicy
 from sam2_block.errors import (
     RemoteAnswerError,
     RemoteConnectionError,
     RemoteError,
     RemoteTimeoutError,
 )
-from sam2_block.settings import Settings
+from sam2_block.settings import RemoteSettings
 from tests.unit.remote.scripted_server import URL, Clock, Post, Server, ok
 
 TIMEOUT, CONNECTION, ANSWER = RemoteTimeoutError, RemoteConnectionError, RemoteAnswerError
@@ -118,7 +118,7 @@ def test_certificate_is_not_tried_again(post: Post, clock: Clock) -> None:
 def test_name_that_is_no_name(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
     # Over the network's own transport: the name is what fails, before anything is sent.
-    client = HttpClient(Settings(max_attempts=1))
+    client = HttpClient(RemoteSettings(), retry_policy=RetryPolicy(max_attempts=1))
     with pytest.raises(RemoteConnectionError, match=rf"^http://{host} cannot be asked "):
         client.post(Endpoint(f"http://{host}"), "/x", {}, Deadline(10))
     client.close()

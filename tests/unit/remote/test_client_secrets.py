@@ -19,10 +19,10 @@ import pytest
 from sam2_block import process_state
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint, choose_endpoint
-from sam2_block.backends.remote.retry import Deadline
+from sam2_block.backends.remote.retry import Deadline, RetryPolicy
 from sam2_block.errors import RemoteError, RemoteStatusError
 from sam2_block.segmenter import Segmenter
-from sam2_block.settings import Settings
+from sam2_block.settings import AccessSettings, RemoteSettings
 from tests.unit.remote.raw_server import client, post, read_request, response, serving
 from tests.unit.remote.scripted_server import Post, Server, Transport, ok
 
@@ -142,7 +142,7 @@ def test_no_cookie_of_one_caller_goes_with_the_request_of_another() -> None:
         return ok(**{"Set-Cookie": "session=callers-own; Path=/"})
 
     server = Server(answer)
-    client = HttpClient(Settings(), transport=Transport(server))
+    client = HttpClient(RemoteSettings(), transport=Transport(server))
     for key in (KEY, "another"):
         client.post(Endpoint("http://sam2.test", key), "/x", {}, Deadline(1000))
     assert [request.headers.get("Cookie") for request in server.requests] == [None, None]
@@ -180,8 +180,8 @@ def echo_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_key_is_not_in_what_httpx_logs_of_a_real_connection(
     echo_url: str, log: pytest.LogCaptureFixture
 ) -> None:
-    settings = Settings(api_url=echo_url, api_key=KEY, max_attempts=1)
-    client = HttpClient(settings)
+    settings = AccessSettings(api_url=echo_url, api_key=KEY)
+    client = HttpClient(RemoteSettings(), retry_policy=RetryPolicy(max_attempts=1))
     with pytest.raises(RemoteError, match="answered 500: it failed") as caught:
         client.post(choose_endpoint(settings, None, None), "/sam2/x", {}, Deadline(30))
     client.close()

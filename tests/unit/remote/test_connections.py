@@ -154,7 +154,7 @@ def test_server_that_drips_is_given_up_at_the_deadline(name: str) -> None:
         except OSError:
             closed.set()
 
-    with serving(handle) as url, client(read_timeout_s=60) as http:
+    with serving(handle) as url, client() as http:
         with pytest.raises(RemoteTimeoutError, match=r"had not answered when the 0\.4 s"):
             post(http, url, seconds=0.4)
         assert closed.wait(60)
@@ -169,7 +169,7 @@ def test_server_that_takes_the_request_slowly_is_given_up_at_the_deadline() -> N
             if not connection.recv(2000):
                 done.set()
 
-    with serving(handle) as url, client(read_timeout_s=60) as http:
+    with serving(handle) as url, client() as http:
         with pytest.raises(RemoteTimeoutError, match=r"had not answered when the 0\.5 s"):
             http.post(Endpoint(url), "/x", {"image": "x" * 30_000_000}, Deadline(0.5))
         done.set()

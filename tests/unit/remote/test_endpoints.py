@@ -8,13 +8,13 @@ import pytest
 from sam2_block.backends.choice import choose_backend
 from sam2_block.backends.remote.endpoints import Endpoint, choose_endpoint
 from sam2_block.errors import EndpointNotAllowedError, OptionError
-from sam2_block.settings import HOSTED_URL, Settings
+from sam2_block.settings import HOSTED_URL, AccessSettings, Settings
 
 OPERATORS_KEY, STEPS_KEY = "operators-key", "steps-key"
 OWN_URL = "http://sam2.internal:9001/v1"
 LISTED = ("http://10.0.0.7:9001", "https://gpu.example/sam")
-SETTINGS = Settings().override(
-    api_url=OWN_URL, api_key=OPERATORS_KEY, allowed_api_urls=",".join(LISTED)
+SETTINGS = (
+    Settings().override(api_url=OWN_URL, api_key=OPERATORS_KEY, allowed_api_urls=LISTED).access
 )
 
 
@@ -146,7 +146,7 @@ def test_values_that_are_no_text(value: Any) -> None:
 
 
 def test_operator_without_a_key() -> None:
-    endpoint = choose_endpoint(Settings(), None, None)
+    endpoint = choose_endpoint(AccessSettings(), None, None)
     assert endpoint == Endpoint(HOSTED_URL)
     assert endpoint.key_source == "no key was sent: set ROBOFLOW_API_KEY, or give an api_key"
 
@@ -181,4 +181,4 @@ def test_key_is_struck_out(api_key: str | None, text: str, struck: str) -> None:
 
 def test_backend_of_a_server_that_is_not_allowed() -> None:
     with pytest.raises(EndpointNotAllowedError):
-        choose_backend(SETTINGS, "remote", "https://evilroboflow.com", STEPS_KEY)
+        choose_backend(Settings(access=SETTINGS), "remote", "https://evilroboflow.com", STEPS_KEY)

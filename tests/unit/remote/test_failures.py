@@ -241,7 +241,7 @@ def certificate_error() -> httpx.ConnectError:
             httpx.ConnectTimeout("slow"),
             RemoteTimeoutError,
             True,
-            "http://sam2.test did not take the connection in time (SAM2_BLOCK_CONNECT_TIMEOUT_S).",
+            "http://sam2.test did not accept the connection in time.",
         ),
         *(
             (
@@ -249,7 +249,7 @@ def certificate_error() -> httpx.ConnectError:
                 RemoteTimeoutError,
                 True,
                 f"http://sam2.test was silent for too long ({error.__name__};"
-                " SAM2_BLOCK_READ_TIMEOUT_S).",
+                " SAM2_BLOCK_DEADLINE_S).",
             )
             for error in (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout)
         ),

@@ -12,7 +12,7 @@ import pytest
 from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.proxies import ProxyRules
 from sam2_block.errors import RemoteConnectionError, RemoteError, SettingsError
-from sam2_block.settings import Settings
+from sam2_block.settings import RemoteSettings
 from tests.unit.remote.raw_server import client, post, read_request, response, serving
 
 PASSWORD = "pa55w0rd"
@@ -227,7 +227,7 @@ def test_proxy_that_repeats_its_password(
 def test_variables_of_the_process_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "ftp://x")
     with pytest.raises(SettingsError, match=r"^HTTPS_PROXY: "):
-        HttpClient(Settings())
+        HttpClient(RemoteSettings())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the file is read by OpenSSL's own rules")
@@ -235,4 +235,4 @@ def test_variables_of_the_process_are_read(monkeypatch: pytest.MonkeyPatch) -> N
 def test_certificates_that_cannot_be_loaded(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "/not/there")
     with pytest.raises(SettingsError, match="check SSL_CERT_FILE and SSL_CERT_DIR"):
-        HttpClient(Settings())
+        HttpClient(RemoteSettings())

@@ -15,7 +15,7 @@ from sam2_block.backends.remote.retry import (
 
 
 def policy(share: float = 1.0, attempts: int = 100) -> RetryPolicy:
-    return RetryPolicy(attempts, 0.5, 8.0, random_share=lambda: share)
+    return RetryPolicy(attempts, 0.5, 8.0, jitter=lambda: share)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def policy(share: float = 1.0, attempts: int = 100) -> RetryPolicy:
     [(1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (5, 8.0), (6, 8.0), (31, 8.0), (99, 8.0)],
 )
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
-def test_wait_is_a_random_share_of_a_bound_that_doubles(
+def test_wait_is_a_jitter_of_a_bound_that_doubles(
     failures: int, longest_s: float, share: float
 ) -> None:
     assert policy(share).wait_s(failures, None) == share * longest_s

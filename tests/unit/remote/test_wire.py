@@ -9,7 +9,7 @@ import pytest
 
 from sam2_block.backends.remote.wire import ImageFormat, chunks, prompt_json
 from sam2_block.prompts import LabeledPoint, Prompt
-from sam2_block.settings import Settings
+from sam2_block.settings import RemoteSettings
 
 HW = (20, 30)
 POINT, NEGATIVE = LabeledPoint(1.5, 2), LabeledPoint(3, 4, positive=False)
@@ -69,14 +69,14 @@ def test_chunks_are_full() -> None:
     ("chosen", "expected"),
     [
         ({}, ImageFormat(2048 * 2048, 95, False)),
-        ({"upload_format": "png", "png_max_pixels": 7}, ImageFormat(None, 95, False)),
-        ({"upload_format": "jpeg", "jpeg_quality": 80}, ImageFormat(0, 80, False)),
-        ({"upload_format": "auto", "png_max_pixels": 7}, ImageFormat(7, 95, False)),
-        ({"png_max_pixels": 0, "swap_channels": True}, ImageFormat(0, 95, True)),
+        ({"upload_format": "png"}, ImageFormat(None, 95, False)),
+        ({"upload_format": "jpeg"}, ImageFormat(0, 95, False)),
+        ({"upload_format": "auto"}, ImageFormat(2048 * 2048, 95, False)),
+        ({"swap_channels": True}, ImageFormat(2048 * 2048, 95, True)),
     ],
 )
 def test_format_that_the_operator_chose(chosen: dict[str, Any], expected: ImageFormat) -> None:
-    assert ImageFormat.of(Settings().override(**chosen)) == expected
+    assert ImageFormat.of(RemoteSettings(**chosen)) == expected
 
 
 def decoded(text: str) -> tuple[str, np.ndarray]:

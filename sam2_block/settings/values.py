@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sam2_block.urls import normalise_url
+from sam2_block.settings.urls import normalise_url
 
 Reader = Callable[[Any], Any]
 

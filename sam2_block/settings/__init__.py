@@ -1,0 +1,29 @@
+"""What the operator of a process decides, as opposed to what a workflow may ask for."""
+
+from __future__ import annotations
+
+from sam2_block.settings.environment import ENV_PREFIX, SETTING_NAMES, Settings
+from sam2_block.settings.subjects import (
+    HOSTED_URL,
+    PRECISIONS,
+    AccessSettings,
+    LimitSettings,
+    LocalSettings,
+    MaskForm,
+    OutputSettings,
+    RemoteSettings,
+)
+
+__all__ = [
+    "ENV_PREFIX",
+    "HOSTED_URL",
+    "PRECISIONS",
+    "SETTING_NAMES",
+    "AccessSettings",
+    "LimitSettings",
+    "LocalSettings",
+    "MaskForm",
+    "OutputSettings",
+    "RemoteSettings",
+    "Settings",
+]
