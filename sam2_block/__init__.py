@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sam2_block._version import __version__
+from sam2_block.blocks import PREDICTIONS_KIND_NAME
 from sam2_block.errors import SettingsError
 from sam2_block.process_state import FORK_GATE
 from sam2_block.settings import SETTING_NAMES, Settings
@@ -32,8 +33,6 @@ __all__ = [
     "load_kinds",
 ]
 
-PREDICTIONS_KIND_NAME = "sam2_block/instance_segmentation_prediction"
-
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
@@ -47,13 +46,13 @@ def load_blocks() -> list[type[Any]]:
 
 def load_kinds() -> list[Any]:
     """Return the kinds that this plugin adds; called by the engine."""
-    from sam2_block.blocks.kinds import PREDICTIONS_KIND
+    from sam2_block.blocks.engine.kinds import PREDICTIONS_KIND
 
     return [PREDICTIONS_KIND]
 
 
 def _serialise_predictions(predictions: Any) -> dict[str, Any]:
-    from sam2_block.blocks.representation import serialise_predictions
+    from sam2_block.blocks.engine.representation import serialise_predictions
 
     return serialise_predictions(predictions)
 
@@ -67,7 +66,7 @@ def _settings() -> Settings:
     try:
         return Settings.from_environment()
     except SettingsError as error:
-        from sam2_block.blocks.declarations import engine_error
+        from sam2_block.blocks.engine.declarations import engine_error
 
         raise engine_error(error) from error
 

@@ -9,15 +9,15 @@ import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 
-from sam2_block.backends.base import Backend, MaskPrediction
-from sam2_block.columns import SAM2_SCORE
-from sam2_block.detections import prompt_rows, read_rows
+from sam2_block.backends.protocol import Backend, MaskPrediction
 from sam2_block.images import Image, as_image
 from sam2_block.masks import EMPTY_MASK
 from sam2_block.masks.arrays import MaskArray
 from sam2_block.out_of_memory import naming_mask_memory_errors
 from sam2_block.prompts.normalized_coordinates import warn_of_normalized_coordinates
-from sam2_block.prompts.of_rows import RowPrompt, row_prompts
+from sam2_block.prompts.row_prompts import RowPrompt, row_prompts
+from sam2_block.rows.columns import SAM2_SCORE
+from sam2_block.rows.detections import prompt_rows, read_rows
 from sam2_block.segment_options import ConfidenceSource, SegmentOptions
 from sam2_block.settings import LimitSettings, OutputSettings
 

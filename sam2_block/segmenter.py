@@ -10,13 +10,12 @@ import supervision as sv
 from numpy.typing import NDArray
 
 from sam2_block import process_state
-from sam2_block.backends.base import Backend
+from sam2_block.backends.protocol import Backend
 from sam2_block.backends.source import BackendSource
 from sam2_block.concurrent_map import stream_concurrently
 from sam2_block.errors import ClosedError, InputError, OptionError
 from sam2_block.images import as_image
-from sam2_block.prompts import InvalidBoxes
-from sam2_block.segment_options import ConfidenceSource, SegmentOptions
+from sam2_block.segment_options import ConfidenceSource, InvalidBoxes, SegmentOptions
 from sam2_block.segmentation import segment_image
 from sam2_block.settings import MaskForm
 from sam2_block.versions import DEFAULT, check_allowed_version, check_remote_version, check_version

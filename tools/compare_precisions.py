@@ -36,7 +36,7 @@ from prompts import box_of
 from scenes import make_scene
 from scipy.ndimage import distance_transform_edt
 
-from sam2_block.backends.local.backend import LocalBackend
+from sam2_block.backends.local.local_backend import LocalBackend
 from sam2_block.images import Image
 from sam2_block.masks import BoolArray, CroppedMask
 from sam2_block.prompts import LabeledPoint, Prompt

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import supervision as sv
 
-from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.model_registry import MODELS
+from sam2_block.backends.local.local_backend import LocalBackend
+from sam2_block.backends.local.models.model_registry import MODELS
 from sam2_block.prompts import prompts_from_boxes, prompts_from_points
 from sam2_block.segment_options import SegmentOptions
 from sam2_block.segmentation import segment_image
@@ -37,7 +37,7 @@ MIB = 1024**2
 
 _WRITE_CHECKPOINT = """
 import pathlib, sys, torch
-from sam2_block.backends.local.model import build_model, meta_config
+from sam2_block.backends.local.models.model_loading import build_model, meta_config
 from sam2_block.versions import META_RELEASES
 version, folder = sys.argv[1:]
 torch.manual_seed(0)

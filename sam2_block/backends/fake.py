@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sam2_block.backends.base import ReadyPrediction
+from sam2_block.backends.protocol import ReadyPrediction
 from sam2_block.images import Image
 from sam2_block.masks import CroppedMask
 from sam2_block.prompts import Prompt

@@ -6,8 +6,8 @@ import pickle
 from dataclasses import dataclass, field
 from typing import Any
 
-from sam2_block.backends.base import Backend
-from sam2_block.backends.choice import ExecutionTarget, choose_backend
+from sam2_block.backends.protocol import Backend
+from sam2_block.backends.select import ExecutionTarget, choose_backend
 from sam2_block.errors import OptionError, SettingsError
 from sam2_block.settings import Settings
 

@@ -30,7 +30,7 @@ from roboflow_workflows.prototypes.block import (
 )
 
 from sam2_block.backends.execution import check_target
-from sam2_block.blocks.declarations import ENGINE_COMPATIBILITY, RESTRICTIONS
+from sam2_block.blocks.engine.declarations import ENGINE_COMPATIBILITY, RESTRICTIONS
 from sam2_block.blocks.relevance import refuse_fields_without_effect, relevant_where
 from sam2_block.blocks.unknown_fields import refuse_unknown_fields
 from sam2_block.errors import SettingsError

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from sam2_block.nearest_name import nearest_name
+from sam2_block.messages.nearest_name import nearest_name
 
 
 def refuse_unknown_fields(step: BaseModel) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from sam2_block.redaction import redact
+from sam2_block.messages.redaction import redact
 
 KEY_VARIABLES = ("ROBOFLOW_API_KEY", "API_KEY")
 """Where Roboflow's models look for their key."""

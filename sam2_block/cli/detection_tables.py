@@ -9,8 +9,8 @@ import numpy as np
 import supervision as sv
 
 from sam2_block.cli.console import table
-from sam2_block.columns import SAM2_SCORE
-from sam2_block.detections import class_names
+from sam2_block.rows.columns import SAM2_SCORE
+from sam2_block.rows.detections import class_names
 
 MAX_ROWS = 40
 

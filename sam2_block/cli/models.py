@@ -42,20 +42,20 @@ def _where(arguments: argparse.Namespace) -> bool:
 
 
 def _fetch(arguments: argparse.Namespace) -> bool:
-    from sam2_block.backends.local.checkpoints import fetch_checkpoint
+    from sam2_block.backends.local.models.checkpoints import fetch_checkpoint
 
     settings = Settings.from_environment().local
     return show(str(fetch_checkpoint(arguments.version, settings)))
 
 
 def _find(version: str, settings: LocalSettings) -> Path | None:
-    from sam2_block.backends.local.checkpoints import find_checkpoint
+    from sam2_block.backends.local.models.checkpoints import find_checkpoint
 
     return find_checkpoint(version, settings)
 
 
 def _file_name(version: str) -> str:
-    from sam2_block.backends.local.checkpoints import DEMO_FILE
+    from sam2_block.backends.local.models.checkpoints import DEMO_FILE
 
     return DEMO_FILE if version == DEMO else META_RELEASES[version].checkpoint_file
 

@@ -12,9 +12,9 @@ import numpy as np
 import supervision as sv
 
 from sam2_block.cli.result_folder import ResultFolder
-from sam2_block.columns import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE
 from sam2_block.errors import InputError
 from sam2_block.json_values import json_value
+from sam2_block.rows.columns import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE
 
 
 class ResultWriter:
@@ -123,7 +123,7 @@ def _as_the_engine(detections: sv.Detections) -> Any:
         serialise_sv_detections,
     )
 
-    from sam2_block.blocks.kinds import serialise_predictions
+    from sam2_block.blocks.engine.kinds import serialise_predictions
 
     if detections.mask is not None and {SAM2_SCORE, PROMPT_DETECTION_ID} <= detections.data.keys():
         # Made of the masks, which a block behind `segment` may have changed.

@@ -1,11 +1,10 @@
 """Prompts for SAM 2: one for each object, made from a box or from points."""
 
-from sam2_block.prompts.boxes import InvalidBoxes, clipped_box, prompts_from_boxes
+from sam2_block.prompts.boxes import clipped_box, prompts_from_boxes
 from sam2_block.prompts.points import parse_point_objects, points_as_list, prompts_from_points
 from sam2_block.prompts.prompt import LabeledPoint, Prompt
 
 __all__ = [
-    "InvalidBoxes",
     "LabeledPoint",
     "Prompt",
     "clipped_box",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sam2_block.errors import PromptError
 from sam2_block.prompts.prompt import Prompt
-
-InvalidBoxes = Literal["empty", "error", "drop"]
+from sam2_block.segment_options import InvalidBoxes
 
 
 def prompts_from_boxes(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from sam2_block.messages.warn_once import warn_once
 from sam2_block.prompts import Prompt
-from sam2_block.warn_once import warn_once
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from sam2_block.errors import PromptError
+from sam2_block.messages.short_repr import short_repr
 from sam2_block.prompts.prompt import LabeledPoint, Prompt
-from sam2_block.short_repr import short_repr
 
 
 def prompts_from_points(objects: Any, image_hw: tuple[int, int]) -> list[Prompt]:

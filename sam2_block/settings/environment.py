@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from sam2_block.errors import SettingsError
-from sam2_block.nearest_name import nearest_name
+from sam2_block.messages.nearest_name import nearest_name
+from sam2_block.messages.warn_once import warn_once
 from sam2_block.settings import values
 from sam2_block.settings.subjects import (
     HOSTED_URL,
@@ -19,7 +20,6 @@ from sam2_block.settings.subjects import (
     OutputSettings,
     RemoteSettings,
 )
-from sam2_block.warn_once import warn_once
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import sam2_block
-from sam2_block.backends.local import checkpoints, hub
+from sam2_block.backends.local.models import checkpoints, hub
 from sam2_block.cli import main
 from sam2_block.versions import META_RELEASES, NAMES
 

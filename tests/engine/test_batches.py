@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sam2_block.backends.base import ReadyPrediction
+from sam2_block.backends.protocol import ReadyPrediction
 from sam2_block.masks import CroppedMask
 from sam2_block.prompts import Prompt
 from tests.engine.workflows import (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from roboflow_workflows.errors import RuntimeInputError, WorkflowError
 
-from sam2_block.blocks import base
+from sam2_block.blocks import block as base
 from tests.engine.test_remote_fields import OPERATORS, Network, network, run, step, workflow
 
 __all__ = ["network"]  # a fixture

@@ -12,8 +12,8 @@ import supervision as sv
 from roboflow_workflows.core_steps.common.deserializers import deserialize_rle_detections_kind
 
 from sam2_block.backends.fake import FakeBackend
-from sam2_block.blocks.kinds import serialise_predictions
-from sam2_block.columns import RLE_MASK
+from sam2_block.blocks.engine.kinds import serialise_predictions
+from sam2_block.rows.columns import RLE_MASK
 from tests.engine.workflows import (
     CENTRE_CROP,
     DETECTED,

@@ -11,7 +11,7 @@ from roboflow_workflows.execution_engine.introspection.schema_parser import pars
 
 import sam2_block
 from sam2_block.backends.fake import FakeBackend
-from sam2_block.short_repr import short_repr
+from sam2_block.messages.short_repr import short_repr
 from tests.engine.workflows import DETECTED, detect, parameter, run, scene, segment, workflow
 
 PHOTO = scene(60, 80, (10, 8, 30, 20))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from sam2_block.backends.base import ReadyPrediction
+from sam2_block.backends.protocol import ReadyPrediction
 from sam2_block.masks import CroppedMask
 from tests.engine.test_json import through_json
 from tests.engine.workflows import (

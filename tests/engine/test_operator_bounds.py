@@ -10,8 +10,8 @@ from roboflow_workflows.errors import RuntimeInputError
 from roboflow_workflows.execution_engine.core import ExecutionEngine
 
 from sam2_block.backends.fake import FakeBackend
-from sam2_block.backends.local import model_registry
-from sam2_block.backends.remote.client import HttpClient
+from sam2_block.backends.local.models import model_registry
+from sam2_block.backends.remote.http.client import HttpClient
 from tests.engine.workflows import parameter, scene, segment, workflow
 
 IMAGE = scene(60, 80, (10, 8, 30, 20))

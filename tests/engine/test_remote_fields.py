@@ -17,11 +17,11 @@ from roboflow_workflows.execution_engine.introspection.workload import describe_
 from roboflow_workflows.prototypes.block import WorkOperation
 
 from sam2_block import process_state
-from sam2_block.backends.local import backend as local_backend
-from sam2_block.backends.remote import backend as remote_backend
-from sam2_block.backends.remote.backend import EMBED_PATH, SEGMENT_PATH
-from sam2_block.backends.remote.client import HttpClient
-from sam2_block.blocks import base
+from sam2_block.backends.local import local_backend
+from sam2_block.backends.remote import remote_backend
+from sam2_block.backends.remote.http.client import HttpClient
+from sam2_block.backends.remote.remote_backend import EMBED_PATH, SEGMENT_PATH
+from sam2_block.blocks import block as base
 from sam2_block.settings import SETTING_NAMES, Settings
 from tests.engine.workflows import parameter, scene, segment, workflow
 from tests.unit.remote.fake_endpoint import FakeEndpoint, refuse

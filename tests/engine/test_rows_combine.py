@@ -10,7 +10,7 @@ import pytest
 import supervision as sv
 
 from sam2_block.backends.fake import FakeBackend
-from sam2_block.detections import POINT_CLASS_ID
+from sam2_block.rows.detections import POINT_CLASS_ID
 from tests.engine.workflows import (
     CENTRE_CROP,
     DETECTED,

@@ -10,7 +10,7 @@ import supervision as sv
 from pycocotools import mask as coco_mask
 from roboflow_workflows.execution_engine.core import ExecutionEngine
 
-from sam2_block.backends.base import Backend, ReadyPrediction
+from sam2_block.backends.protocol import Backend, ReadyPrediction
 from sam2_block.masks import CroppedMask
 
 # A detector as people write them in the workflow editor: a box around every bright blob.

@@ -18,8 +18,8 @@ from pycocotools import mask as coco_mask
 from roboflow_workflows.execution_engine.core import ExecutionEngine
 
 from sam2_block.backends.fake import FakeBackend
-from sam2_block.backends.local import backend as local_backend
-from sam2_block.backends.local.backend import shared_backend
+from sam2_block.backends.local import local_backend
+from sam2_block.backends.local.local_backend import shared_backend
 from sam2_block.cli import main, make_parser
 from sam2_block.settings import Settings
 from tests.examples.conftest import EXAMPLES, best_ious, needs_demo_weights, read_example

@@ -28,7 +28,7 @@ def area(segmenter, seed=0):
 
 
 def unload():
-    from sam2_block.backends.local.model_registry import MODELS
+    from sam2_block.backends.local.models.model_registry import MODELS
 
     MODELS.unload()
 

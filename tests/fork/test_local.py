@@ -86,7 +86,7 @@ check("no error in the parent", [], errors)
 """,
     # The fork waits: a library whose lock a thread held would never be free in the child.
     "a load meanwhile": """
-from sam2_block.backends.local import model_registry
+from sam2_block.backends.local.models import model_registry
 
 load, started, may_load = model_registry.load_model, threading.Event(), threading.Event()
 
@@ -107,7 +107,7 @@ check("a child", area(segmenter), got)
     # It does not wait for ever, and then the child cannot tell which locks are held.
     "a load that takes too long": """
 from sam2_block import process_state
-from sam2_block.backends.local import model_registry
+from sam2_block.backends.local.models import model_registry
 
 process_state.FORK_TIMEOUT_S = 0.2
 load, started, may_load = model_registry.load_model, threading.Event(), threading.Event()
@@ -130,7 +130,7 @@ check("the next child", area(segmenter), in_a_child(lambda: area(segmenter)))
 """,
     # A download takes minutes, and a fork does not wait for it: the child fetches for itself.
     "a download meanwhile": """
-from sam2_block.backends.local import model_registry
+from sam2_block.backends.local.models import model_registry
 
 fetch, parent = model_registry.fetch_checkpoint, os.getpid()
 started, may_end = threading.Event(), threading.Event()
@@ -152,7 +152,7 @@ check("a child", area(segmenter), got)
 """,
     "a fork by the thread that computes": """
 import torch
-from sam2_block.backends.local.compute_pool import COMPUTE_POOL
+from sam2_block.compute.compute_pool import COMPUTE_POOL
 
 segmenter = Segmenter("demo")
 expected = area(segmenter)
@@ -163,7 +163,7 @@ check("the parent", expected, area(segmenter, 0))
     # A caller that is interrupted leaves; its work goes on, and a fork waits for that.
     "after an interruption": """
 import _thread
-from sam2_block.backends.local import backend
+from sam2_block.backends.local import local_backend as backend
 
 encode, started = backend.encode, threading.Event()
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can
 # (made before the fork, held by a thread during it, done in the child)
 HELD = {
     "the client of a server": (
-        "from sam2_block.backends.remote.backend import RemoteService;"
+        "from sam2_block.backends.remote.remote_backend import RemoteService;"
         " from sam2_block.settings import RemoteSettings;"
         " service = RemoteService(RemoteSettings())",
         "service._lock",
@@ -30,8 +30,8 @@ HELD = {
         "keys.add('key')",
     ),
     "the models": (
-        "from sam2_block.backends.local.model_registry import MODELS; from sam2_block.settings"
-        " import LocalSettings",
+        "from sam2_block.backends.local.models.model_registry import MODELS;"
+        " from sam2_block.settings import LocalSettings",
         "MODELS._lock",
         "MODELS.get('demo', LocalSettings(device='cpu'))",
     ),
@@ -49,13 +49,15 @@ HELD = {
     ),
     "requests under way": (
         "from sam2_block.backends.remote.expiring_semaphore import ExpiringSemaphore;"
-        " from sam2_block.backends.remote.retry import Deadline; semaphore = ExpiringSemaphore(1)",
+        " from sam2_block.backends.remote.http.retry import Deadline;"
+        " semaphore = ExpiringSemaphore(1)",
         "semaphore._changed",
         "semaphore.acquire('key', Deadline(3600)).__enter__()",
     ),
     "as many requests as there may be": (
         "from sam2_block.backends.remote.expiring_semaphore import ExpiringSemaphore;"
-        " from sam2_block.backends.remote.retry import Deadline; semaphore = ExpiringSemaphore(1)",
+        " from sam2_block.backends.remote.http.retry import Deadline;"
+        " semaphore = ExpiringSemaphore(1)",
         "semaphore.acquire('key', Deadline(3600))",
         "semaphore.acquire('key', Deadline(3600)).__enter__()",
     ),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from sam2_block.backends.local.model_registry import MODELS
+from sam2_block.backends.local.models.model_registry import MODELS
 from tests.local.conftest import checkpoint_dir, random_checkpoint  # noqa: F401 - fixtures
 
 

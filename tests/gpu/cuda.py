@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam2_block.backends.local.backend import LocalBackend
+from sam2_block.backends.local.local_backend import LocalBackend
 from sam2_block.settings import LocalSettings
 
 DEVICE = torch.device("cuda", 0)

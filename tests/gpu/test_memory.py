@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.sam2_modules import _BATCH_BYTES, Sam2Modules
+from sam2_block.backends.local.local_backend import LocalBackend
 from sam2_block.errors import ModelError
 from sam2_block.prompts import Prompt
+from sam2_block.sam2.sam2_modules import _BATCH_BYTES, Sam2Modules
 from tests.gpu.cuda import DEVICE, NEEDS_CUDA, allocated, make_backend
 from tests.local.crossings import Crossings
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.checkpoints import find_checkpoint
+from sam2_block.backends.local.local_backend import LocalBackend
+from sam2_block.backends.local.models.checkpoints import find_checkpoint
 from sam2_block.backends.local.upsample import LowResMask
 from sam2_block.settings import LocalSettings
 from sam2_block.versions import DEMO

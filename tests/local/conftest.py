@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam2_block.backends.local.checkpoints import find_checkpoint
-from sam2_block.backends.local.model import build_model, meta_config
+from sam2_block.backends.local.models.checkpoints import find_checkpoint
+from sam2_block.backends.local.models.model_loading import build_model, meta_config
 from sam2_block.settings import LocalSettings
 from sam2_block.versions import META_RELEASES
 

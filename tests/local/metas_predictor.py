@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from sam2_block.backends.local.model import build_model
+from sam2_block.backends.local.models.model_loading import build_model
 from sam2_block.backends.local.upsample import LowResMask
 from sam2_block.prompts import Prompt
 from sam2_block.versions import DEMO, META_RELEASES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sam2_block.backends.local.backend import LocalBackend
+from sam2_block.backends.local.local_backend import LocalBackend
 from sam2_block.prompts import LabeledPoint, Prompt
 
 Request = tuple[np.ndarray, list[Prompt]]

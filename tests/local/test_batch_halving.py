@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.cpu.cpu_network import CpuNetwork
+from sam2_block.backends.local.local_backend import LocalBackend
 from sam2_block.errors import ModelError
 from sam2_block.out_of_memory import is_memory_error, may_lack_device_memory
 from sam2_block.prompts import Prompt
+from sam2_block.sam2.cpu.cpu_network import CpuNetwork
 from sam2_block.settings import LocalSettings
 
 BOXES = [Prompt(box_xyxy=(10.0 + 5 * n, 10, 60.0 + 7 * n, 60.0 + n)) for n in range(10)]

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from sam2_block.backends.local.checkpoints import fetch_checkpoint, find_checkpoint
-from sam2_block.backends.local.hub import failure_reason
+from sam2_block.backends.local.models.checkpoints import fetch_checkpoint, find_checkpoint
+from sam2_block.backends.local.models.hub import failure_reason
 from sam2_block.errors import (
     CheckpointInvalidError,
     CheckpointNotFoundError,
@@ -40,7 +40,7 @@ releases["hiera_tiny"] = dataclasses.replace(releases["hiera_tiny"], sha256=os.e
 FETCH = (
     PUBLISHED
     + """
-from sam2_block.backends.local.checkpoints import fetch_checkpoint
+from sam2_block.backends.local.models.checkpoints import fetch_checkpoint
 from sam2_block.settings import LocalSettings, Settings
 print(fetch_checkpoint("hiera_tiny", Settings.from_environment().local))
 """

@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 import torch
 
-from sam2_block.backends.local import backend as backend_module
-from sam2_block.backends.local import model_registry
-from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.compute_pool import ComputePool
-from sam2_block.backends.local.model_registry import MODELS
+from sam2_block.backends.local import local_backend as backend_module
+from sam2_block.backends.local.local_backend import LocalBackend
+from sam2_block.backends.local.models import model_registry
+from sam2_block.backends.local.models.model_registry import MODELS
+from sam2_block.compute.compute_pool import ComputePool
 from sam2_block.prompts import Prompt
 from sam2_block.settings import LocalSettings
 
@@ -170,7 +170,7 @@ def test_so_many_images_are_encoded_at_once_and_the_first_come_first(
 
 PREAMBLE = """
 import os, sys, threading, torch
-from sam2_block.backends.local.compute_pool import COMPUTE_POOL
+from sam2_block.compute.compute_pool import COMPUTE_POOL
 
 def ask():
     product = lambda: float((torch.ones(300, 300) @ torch.ones(300, 300))[0, 0])

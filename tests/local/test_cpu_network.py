@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from sam2_block.backends.local.candidates import Stability, select
-from sam2_block.backends.local.checkpoints import fetch_checkpoint
-from sam2_block.backends.local.cpu import linear, transformer
-from sam2_block.backends.local.cpu.decoder import Decoder
-from sam2_block.backends.local.cpu.neck import Features, Neck
-from sam2_block.backends.local.cpu.trunk import Trunk
-from sam2_block.backends.local.model import build_model, load_model, meta_config
+from sam2_block.backends.local.models.checkpoints import fetch_checkpoint
+from sam2_block.backends.local.models.model_loading import build_model, load_model, meta_config
+from sam2_block.sam2.candidates import Stability, select
+from sam2_block.sam2.cpu import linear, transformer
+from sam2_block.sam2.cpu.decoder import Decoder
+from sam2_block.sam2.cpu.neck import Features, Neck
+from sam2_block.sam2.cpu.trunk import Trunk
 from sam2_block.settings import LocalSettings
 
 PROMPTS = {

@@ -97,7 +97,7 @@ def test_bf16_is_refused_where_its_product_is_not_there(monkeypatch: pytest.Monk
 # One process each: oneDNN reads its variables once.
 CAPPED = """
 import numpy as np
-from sam2_block.backends.local.backend import LocalBackend
+from sam2_block.backends.local.local_backend import LocalBackend
 from sam2_block.errors import SettingsError
 from sam2_block.prompts import Prompt
 from sam2_block.settings import LocalSettings

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sam2_block.backends.local import backend as module
-from sam2_block.backends.local.backend import LocalBackend
+from sam2_block.backends.local import local_backend as module
+from sam2_block.backends.local.local_backend import LocalBackend
+from sam2_block.messages.warn_once import forget_warnings
 from sam2_block.prompts import Prompt
 from sam2_block.settings import LocalSettings
-from sam2_block.warn_once import forget_warnings
 from tests.engine.workflows import run, scene, segment, workflow
 
 PROMPT = Prompt(box_xyxy=(81.0, 39.0, 116.0, 74.0))

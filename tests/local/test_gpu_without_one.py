@@ -15,13 +15,13 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sam2_block.backends.local import prompt_decoding
-from sam2_block.backends.local.candidates import Choice, select
-from sam2_block.backends.local.devices import ComputeTarget
 from sam2_block.backends.local.image_encoding import preprocess
-from sam2_block.backends.local.model import build_model, meta_config
-from sam2_block.backends.local.network import make_network
-from sam2_block.backends.local.sam2_modules import Sam2Modules
+from sam2_block.backends.local.models.model_loading import build_model, meta_config
+from sam2_block.compute.compute_target import ComputeTarget
 from sam2_block.prompts import LabeledPoint, Prompt
+from sam2_block.sam2.candidates import Choice, select
+from sam2_block.sam2.network import make_network
+from sam2_block.sam2.sam2_modules import Sam2Modules
 from tests.local.crossings import Crossings
 
 GPU = torch.device("cuda", 1)  # not the current one

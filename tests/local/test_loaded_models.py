@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from sam2_block import Segmenter, process_state
-from sam2_block.backends.local import backend as backend_module
-from sam2_block.backends.local import model_registry
-from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.devices import ComputeTarget
-from sam2_block.backends.local.model_registry import ModelRegistry
-from sam2_block.backends.local.model_size import tensor_bytes
+from sam2_block.backends.local import local_backend as backend_module
+from sam2_block.backends.local.local_backend import LocalBackend
+from sam2_block.backends.local.models import model_registry
+from sam2_block.backends.local.models.model_registry import ModelRegistry
+from sam2_block.backends.local.models.model_size import tensor_bytes
+from sam2_block.compute.compute_target import ComputeTarget
 from sam2_block.errors import ForkError
 from sam2_block.prompts import Prompt
 from sam2_block.settings import LocalSettings

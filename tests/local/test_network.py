@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from sam2_block.backends.local.candidates import Choice, Selected, select
-from sam2_block.backends.local.cpu.cpu_network import CpuNetwork
-from sam2_block.backends.local.devices import ComputeTarget
 from sam2_block.backends.local.image_encoding import preprocess
-from sam2_block.backends.local.model import load_model
-from sam2_block.backends.local.network import Memory, Network, PromptBatch
+from sam2_block.backends.local.models.model_loading import load_model
 from sam2_block.backends.local.prompt_decoding import _prompt_batch
-from sam2_block.backends.local.sam2_modules import Sam2Modules
+from sam2_block.compute.compute_target import ComputeTarget
 from sam2_block.prompts import LabeledPoint, Prompt
+from sam2_block.sam2.candidates import Choice, Selected, select
+from sam2_block.sam2.cpu.cpu_network import CpuNetwork
+from sam2_block.sam2.network import Memory, Network, PromptBatch
+from sam2_block.sam2.sam2_modules import Sam2Modules
 from tests.local.metas_predictor import arguments_of, metas_predictor
 
 CPU = torch.device("cpu")

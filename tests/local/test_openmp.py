@@ -9,7 +9,7 @@ import pytest
 
 SCRIPT = """
 import os, sys, threading, torch
-from sam2_block.backends.local.openmp import use_one_thread
+from sam2_block.compute.openmp import use_one_thread
 
 torch.set_num_threads(4) if sys.argv[1] == "after set_num_threads" else None
 numbers = torch.ones(1000, 1000, dtype=getattr(torch, sys.argv[2]))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sam2_block.backends.local.backend import LocalBackend
+from sam2_block.backends.local.local_backend import LocalBackend
 from sam2_block.prompts import LabeledPoint, Prompt
 from tests.local.metas_predictor import compare, metas_predictor
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from sam2_block.backends.local import backend as backend_module
-from sam2_block.backends.local import openmp
-from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.compute_pool import ComputePool, cores, each
+from sam2_block.backends.local import local_backend as backend_module
+from sam2_block.backends.local.local_backend import LocalBackend
+from sam2_block.compute import openmp
+from sam2_block.compute.compute_pool import ComputePool, cores, each
 from sam2_block.prompts import Prompt
 from sam2_block.settings import LocalSettings
 

@@ -15,14 +15,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sam2_block.backends.local import backend as backend_module
-from sam2_block.backends.local import model_registry
-from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.checkpoint_file import read_checkpoint
-from sam2_block.backends.local.cpu import cpu_network as network_module
-from sam2_block.backends.local.model_registry import MODELS
-from sam2_block.backends.local.sam2_modules import Sam2Modules
+from sam2_block.backends.local import local_backend as backend_module
+from sam2_block.backends.local.local_backend import LocalBackend
+from sam2_block.backends.local.models import model_registry
+from sam2_block.backends.local.models.checkpoint_file import read_checkpoint
+from sam2_block.backends.local.models.model_registry import MODELS
 from sam2_block.prompts import LabeledPoint, Prompt
+from sam2_block.sam2.cpu import cpu_network as network_module
+from sam2_block.sam2.sam2_modules import Sam2Modules
 from sam2_block.settings import LocalSettings
 from tests.local.process_states import STATES
 
@@ -156,8 +156,8 @@ with STATES[sys.argv[1]]():
     image = np.zeros((40, 60, 3), np.uint8)
     image[10:30, 20:40] = 200
     first = Segmenter("demo").segment(image, points=[(30, 20)])
-from sam2_block.backends.local.cpu import linear
-from sam2_block.backends.local.model_registry import MODELS
+from sam2_block.sam2.cpu import linear
+from sam2_block.backends.local.models.model_registry import MODELS
 assert linear._PRODUCT.__name__ == linear._best_product().__name__
 MODELS.unload()
 later = Segmenter("demo")

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from sam2_block.backends.local import backend as backend_module
-from sam2_block.backends.local import checkpoint_file as file_module
-from sam2_block.backends.local import model_registry as registry_module
-from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.cpu.cached_image import CachedImage
-from sam2_block.backends.local.cpu.cpu_network import CpuNetwork
-from sam2_block.backends.local.model_registry import MODELS
-from sam2_block.backends.local.sam2_modules import ModulesCandidates, ModulesEmbedding
+from sam2_block.backends.local import local_backend as backend_module
+from sam2_block.backends.local.local_backend import LocalBackend
+from sam2_block.backends.local.models import checkpoint_file as file_module
+from sam2_block.backends.local.models import model_registry as registry_module
+from sam2_block.backends.local.models.model_registry import MODELS
 from sam2_block.errors import ModelError
 from sam2_block.prompts import Prompt
+from sam2_block.sam2.cpu.cached_image import CachedImage
+from sam2_block.sam2.cpu.cpu_network import CpuNetwork
+from sam2_block.sam2.sam2_modules import ModulesCandidates, ModulesEmbedding
 from sam2_block.settings import LocalSettings
 
 BOX = [Prompt(box_xyxy=(10, 10, 60, 60))]

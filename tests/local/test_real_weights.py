@@ -9,8 +9,8 @@ import pytest
 import supervision as sv
 
 from sam2_block import Segmenter
-from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.checkpoints import find_checkpoint
+from sam2_block.backends.local.local_backend import LocalBackend
+from sam2_block.backends.local.models.checkpoints import find_checkpoint
 from sam2_block.settings import Settings
 from sam2_block.versions import META_RELEASES
 

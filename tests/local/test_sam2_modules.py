@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from sam2_block.backends.local.checkpoints import fetch_checkpoint
-from sam2_block.backends.local.cpu.cpu_network import CpuNetwork
-from sam2_block.backends.local.devices import ComputeTarget
 from sam2_block.backends.local.image_encoding import encode
-from sam2_block.backends.local.model import load_model
+from sam2_block.backends.local.models.checkpoints import fetch_checkpoint
+from sam2_block.backends.local.models.model_loading import load_model
 from sam2_block.backends.local.prompt_decoding import decode
-from sam2_block.backends.local.sam2_modules import Sam2Modules
 from sam2_block.backends.local.upsample import LowResMask
+from sam2_block.compute.compute_target import ComputeTarget
 from sam2_block.prompts import LabeledPoint, Prompt
+from sam2_block.sam2.cpu.cpu_network import CpuNetwork
+from sam2_block.sam2.sam2_modules import Sam2Modules
 from sam2_block.settings import LocalSettings
 from tests.local.metas_predictor import (
     HALF_MEAN_IOU,

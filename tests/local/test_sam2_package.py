@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from sam2_block.backends.local import sam2_package
 from sam2_block.errors import CheckpointInvalidError
+from sam2_block.sam2 import sam2_package
 
 BUILD = """
-from sam2_block.backends.local.model import build_model, meta_config
+from sam2_block.backends.local.models.model_loading import build_model, meta_config
 model = build_model(meta_config("hiera_tiny"))
 import sys
 from hydra import initialize_config_module
@@ -68,7 +68,7 @@ CASES = {
         f"    {TINY}\n"
         "def ours():\n"
         "    start.wait()\n"
-        "    from sam2_block.backends.local.model import build_model, meta_config\n"
+        "    from sam2_block.backends.local.models.model_loading import build_model, meta_config\n"
         "    build_model(meta_config('hiera_tiny'))\n"
         "threading.excepthook = lambda hook: failed.append(hook.exc_value)\n"
         "threads = [threading.Thread(target=call) for call in (ours, ours, theirs, ours, ours)]\n"
@@ -112,7 +112,7 @@ def test_something_else_of_that_name_may_come_first_on_the_path(file: str, tmp_p
 def test_models_are_those_of_metas_builder(config: str, version: str) -> None:
     from sam2.build_sam import build_sam2
 
-    from sam2_block.backends.local.model import build_model, meta_config
+    from sam2_block.backends.local.models.model_loading import build_model, meta_config
 
     theirs = build_sam2(f"configs/{config}/{config}_hiera_t.yaml", None, device="cpu")
     ours = build_model(meta_config(version))

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from sam2_block.backends.local.checkpoint_file import UnusableFileError, read_checkpoint
-from sam2_block.backends.local.model import load_model
-from sam2_block.backends.local.state_dict import find_weights
+from sam2_block.backends.local.models.checkpoint_file import UnusableFileError, read_checkpoint
+from sam2_block.backends.local.models.model_loading import load_model
+from sam2_block.backends.local.models.state_dict import find_weights
 from sam2_block.errors import CheckpointInvalidError
 
 CPU = torch.device("cpu")

@@ -12,10 +12,10 @@ import pytest
 import supervision as sv
 
 from sam2_block import Segmenter
-from sam2_block.backends.local import backend as backend_module
-from sam2_block.backends.local import model_registry
-from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.model_registry import MODELS
+from sam2_block.backends.local import local_backend as backend_module
+from sam2_block.backends.local.local_backend import LocalBackend
+from sam2_block.backends.local.models import model_registry
+from sam2_block.backends.local.models.model_registry import MODELS
 from sam2_block.prompts import Prompt
 from sam2_block.settings import LocalSettings
 from tests.local.mixed_requests import answer, check_same, mixed_requests

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.model import load_model
-from sam2_block.backends.local.model_registry import MODELS
-from sam2_block.backends.local.sam2_package import package_folder
+from sam2_block.backends.local.local_backend import LocalBackend
+from sam2_block.backends.local.models.model_loading import load_model
+from sam2_block.backends.local.models.model_registry import MODELS
 from sam2_block.errors import CheckpointInvalidError
 from sam2_block.prompts import Prompt
+from sam2_block.sam2.sam2_package import package_folder
 from sam2_block.versions import META_RELEASES
 
 TINY = ("hiera_tiny", "sam2.1_hiera_tiny")  # answered in test_parity.py
@@ -95,7 +95,7 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> Non
 def test_a_missing_package_is_not_blamed_on_the_checkpoint(
     random_checkpoint: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sam2_block.backends.local.sam2_package._candidates", lambda: iter(()))
+    monkeypatch.setattr("sam2_block.sam2.sam2_package._candidates", lambda: iter(()))
     package_folder.cache_clear()
     with pytest.raises(ModuleNotFoundError, match="rf-sam-2"):
         load_model("hiera_tiny", random_checkpoint("hiera_tiny"), CPU)

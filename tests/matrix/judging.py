@@ -11,7 +11,7 @@ import supervision as sv
 from pycocotools import mask as coco_mask
 from roboflow_workflows.execution_engine.entities.base import WorkflowImageData
 
-from sam2_block.columns import of_the_old_mask
+from sam2_block.rows.columns import of_the_old_mask
 from tests.matrix.entries import Entry
 from tests.matrix.running import Results
 from tests.matrix.scenes import MANY, SOURCE_ROW, Picture

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import supervision as sv
 
-from sam2_block.backends.base import ReadyPrediction
+from sam2_block.backends.protocol import ReadyPrediction
 from sam2_block.masks import CroppedMask
 
 SOURCE_ROW = "source_row"

@@ -20,8 +20,8 @@ import torch
 from inference import InferencePipeline
 
 from sam2_block.backends.fake import FakeBackend
-from sam2_block.backends.local.backend import shared_backend
-from sam2_block.blocks.kinds import rle_column
+from sam2_block.backends.local.local_backend import shared_backend
+from sam2_block.blocks.engine.kinds import rle_column
 from sam2_block.settings import Settings
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "track_then_segment.json"

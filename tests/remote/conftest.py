@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sam2_block.backends.choice import choose_backend
-from sam2_block.backends.local.backend import LocalBackend
+from sam2_block.backends.local.local_backend import LocalBackend
+from sam2_block.backends.select import choose_backend
 from sam2_block.prompts import Prompt
 from sam2_block.settings import LocalSettings, Settings
 from tests.local.conftest import checkpoint_dir, random_checkpoint  # noqa: F401 - fixtures

@@ -12,8 +12,8 @@ import supervision as sv
 from roboflow_workflows.errors import RuntimeInputError
 from roboflow_workflows.execution_engine.core import ExecutionEngine
 
-from sam2_block.backends.base import Backend
-from sam2_block.backends.choice import choose_backend
+from sam2_block.backends.protocol import Backend
+from sam2_block.backends.select import choose_backend
 from sam2_block.errors import PromptError
 from sam2_block.masks import coco_rle
 from sam2_block.prompts import LabeledPoint, Prompt

@@ -7,8 +7,8 @@ from importlib import metadata
 import numpy as np
 import pytest
 
-from sam2_block.backends.choice import choose_backend
-from sam2_block.backends.local.backend import LocalBackend
+from sam2_block.backends.local.local_backend import LocalBackend
+from sam2_block.backends.select import choose_backend
 from sam2_block.prompts import Prompt
 from sam2_block.settings import LocalSettings, Settings
 from tests.remote.server import VERSION, Sam2Server

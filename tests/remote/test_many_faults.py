@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sam2_block.backends.remote.backend import (
+from sam2_block.backends.remote.endpoints import Endpoint
+from sam2_block.backends.remote.http.client import HttpClient
+from sam2_block.backends.remote.http.retry import RetryPolicy
+from sam2_block.backends.remote.recent_keys import RecentKeys
+from sam2_block.backends.remote.remote_backend import (
     EMBED_PATH,
     SEGMENT_PATH,
     RemoteBackend,
     RemoteService,
 )
-from sam2_block.backends.remote.client import HttpClient
-from sam2_block.backends.remote.endpoints import Endpoint
-from sam2_block.backends.remote.recent_keys import RecentKeys
-from sam2_block.backends.remote.retry import RetryPolicy
 from sam2_block.errors import RemoteError, RemoteTimeoutError
 from sam2_block.prompts import LabeledPoint, Prompt
 from sam2_block.settings import RemoteSettings

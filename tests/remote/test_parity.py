@@ -11,9 +11,9 @@ import skimage.data
 import supervision as sv
 
 from sam2_block import Segmenter
-from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.remote.backend import RemoteBackend, RemoteService
+from sam2_block.backends.local.local_backend import LocalBackend
 from sam2_block.backends.remote.endpoints import Endpoint
+from sam2_block.backends.remote.remote_backend import RemoteBackend, RemoteService
 from sam2_block.concurrent_map import map_concurrently
 from sam2_block.prompts import LabeledPoint, Prompt
 from sam2_block.settings import LocalSettings, RemoteSettings

@@ -12,7 +12,7 @@ from roboflow_workflows.core_steps.common.deserializers_tensor import (
 )
 
 from sam2_block.backends.fake import FakeBackend
-from sam2_block.detections import POINT_CLASS_ID
+from sam2_block.rows.detections import POINT_CLASS_ID
 from tests.engine.workflows import (
     CENTRE_CROP,
     HEIGHT,

@@ -14,7 +14,7 @@ from inference_models.models.base.types import InstancesRLEMasks
 from roboflow_workflows.errors import RuntimeInputError
 
 from sam2_block.backends.fake import FakeBackend
-from sam2_block.detections import POINT_CLASS_ID
+from sam2_block.rows.detections import POINT_CLASS_ID
 from tests.engine.workflows import (
     DETECTED,
     batch_input,

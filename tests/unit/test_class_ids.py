@@ -10,8 +10,8 @@ import supervision as sv
 
 from sam2_block import Segmenter
 from sam2_block.backends.fake import FakeBackend
-from sam2_block.class_ids import class_id_of_name, class_ids_of_names
-from sam2_block.detections import POINT_CLASS_ID
+from sam2_block.rows.class_ids import class_id_of_name, class_ids_of_names
+from sam2_block.rows.detections import POINT_CLASS_ID
 
 PHOTO = np.zeros((100, 200, 3), dtype=np.uint8)
 BOXES = np.array([[10.0, 10, 40, 40], [60, 30, 90, 80], [100, 10, 150, 60]])
@@ -29,7 +29,9 @@ def test_one_id_a_name_in_every_process() -> None:
     # Beyond the classes of any detector, and exact in float32.
     assert all(2**23 <= number < 2**24 == int(np.float32(2**24)) for number in ids)
     assert [int(np.float32(number)) for number in ids] == ids
-    code = "from sam2_block.class_ids import class_id_of_name as of; print(of('cat'), of('dog'))"
+    code = (
+        "from sam2_block.rows.class_ids import class_id_of_name as of; print(of('cat'), of('dog'))"
+    )
     root = Path(__file__).parents[2]
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
@@ -43,7 +45,7 @@ def test_ids_are_those_that_earlier_data_has() -> None:
 
 
 def test_names_whose_ids_collide_get_ids_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sam2_block.class_ids._RANGE", 3)
+    monkeypatch.setattr("sam2_block.rows.class_ids._RANGE", 3)
     ids = class_ids_of_names(["b", "c", "a", "b"])
     assert ids[0] == ids[3]
     assert sorted({*ids}) == [3, 4, 5]

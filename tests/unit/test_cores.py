@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam2_block.backends.local import cores
-from sam2_block.backends.local.cores import cores_of_quota, usable_cores
+from sam2_block.compute import cores
+from sam2_block.compute.cores import cores_of_quota, usable_cores
 
 MANY = 2**16
 

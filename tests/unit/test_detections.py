@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from sam2_block.detections import (
+from sam2_block.rows.detections import (
     POINT_CLASS_ID,
     class_names,
     prompt_rows,

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from sam2_block.backends.local.embedding_cache import EmbeddingCache
-from sam2_block.backends.local.sam2_modules import ModulesEmbedding
 from sam2_block.images import content_key
-from sam2_block.warn_once import forget_warnings
+from sam2_block.messages.warn_once import forget_warnings
+from sam2_block.sam2.sam2_modules import ModulesEmbedding
 
 PATIENCE_S = 30.0
 

@@ -13,12 +13,12 @@ import pytest
 from sam2_block import process_state
 from sam2_block import settings as settings_module
 from sam2_block.backends import execution
-from sam2_block.backends.choice import choose_backend
 from sam2_block.backends.execution import is_offline, target_of_auto
-from sam2_block.backends.remote import backend as remote_backend
-from sam2_block.backends.remote.backend import RemoteBackend, RemoteService
+from sam2_block.backends.remote import remote_backend
 from sam2_block.backends.remote.endpoints import Endpoint
+from sam2_block.backends.remote.remote_backend import RemoteBackend, RemoteService
 from sam2_block.backends.remote.wire import ImageFormat
+from sam2_block.backends.select import choose_backend
 from sam2_block.errors import ExecutionNotAllowedError, RemoteError
 from sam2_block.prompts import Prompt
 from sam2_block.segmenter import Segmenter

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from sam2_block import process_state
-from sam2_block.backends.local import compute_pool, single_flight
+from sam2_block.backends.local import single_flight
+from sam2_block.compute import compute_pool
 from sam2_block.process_state import ForkGate, SharedObjects
 
 # How long a test waits before it fails; when all is well nothing waits this long.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sam2_block.backends.local.job_queue import Call, JobQueue
+from sam2_block.compute.job_queue import Call, JobQueue
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -13,9 +13,9 @@ from supervision.detection.compact_mask import CompactMask
 
 from sam2_block import Segmenter
 from sam2_block.backends.fake import FakeBackend
-from sam2_block.detections import read_rows
 from sam2_block.masks import CroppedMask
-from sam2_block.masks.boxes import boxes_over_masks, boxes_over_rle
+from sam2_block.masks.mask_boxes import boxes_over_masks, boxes_over_rle
+from sam2_block.rows.detections import read_rows
 
 HEIGHT, WIDTH = 30, 40
 PHOTO = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)

@@ -12,7 +12,7 @@ import supervision as sv
 
 from sam2_block import Segmenter
 from sam2_block.backends.fake import FakeBackend
-from sam2_block.merging import aligned, extend_merge
+from sam2_block.rows.merging import aligned, extend_merge
 
 PHOTO = np.zeros((40, 60, 3), dtype=np.uint8)
 

@@ -10,7 +10,7 @@ import supervision as sv
 
 from sam2_block import Segmenter
 from sam2_block.backends.fake import FakeBackend
-from sam2_block.warn_once import forget_warnings
+from sam2_block.messages.warn_once import forget_warnings
 
 PHOTO = np.zeros((60, 80, 3), dtype=np.uint8)
 

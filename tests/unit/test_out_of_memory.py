@@ -13,12 +13,12 @@ import torch
 from roboflow_workflows.errors import StepExecutionError
 
 from sam2_block import Segmenter
-from sam2_block.backends.base import ReadyPrediction
 from sam2_block.backends.fake import FakeBackend
 from sam2_block.backends.local import upsample
 from sam2_block.backends.local.upsample import LowResMask
+from sam2_block.backends.protocol import ReadyPrediction
 from sam2_block.backends.remote import wire
-from sam2_block.blocks.kinds import serialise_predictions
+from sam2_block.blocks.engine.kinds import serialise_predictions
 from sam2_block.errors import ModelError
 from sam2_block.masks import CroppedMask
 from sam2_block.masks.arrays import MaskArray

@@ -23,8 +23,8 @@ CALLS = {
 # (file, class): why it need not be reset.
 EXEMPT = {
     ("process_state.py", "ForkGate"): "has hooks of its own",
-    ("backends/local/compute_pool.py", "_Work"): "the thread that waits for it does not fork",
-    ("backends/local/job_queue.py", "JobQueue"): "`ComputePool` owns it",
+    ("compute/compute_pool.py", "_Work"): "the thread that waits for it does not fork",
+    ("compute/job_queue.py", "JobQueue"): "`ComputePool` owns it",
 }
 
 

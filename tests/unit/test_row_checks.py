@@ -14,7 +14,7 @@ from supervision.detection.compact_mask import CompactMask
 from sam2_block import Segmenter
 from sam2_block.backends.fake import FakeBackend
 from sam2_block.errors import PromptError
-from sam2_block.row_checks import checked_rows, shown
+from sam2_block.rows.row_checks import checked_rows, shown
 
 PHOTO = np.zeros((30, 40, 3), dtype=np.uint8)
 NAN, INF = float("nan"), float("inf")

@@ -13,8 +13,8 @@ import supervision as sv
 
 from sam2_block import Segmenter
 from sam2_block.backends import source
-from sam2_block.backends.base import ReadyPrediction
 from sam2_block.backends.fake import FakeBackend
+from sam2_block.backends.protocol import ReadyPrediction
 from sam2_block.errors import ImageError, OptionError, PromptError, SettingsError
 from sam2_block.masks import EMPTY_MASK, CroppedMask
 from sam2_block.masks.compact import CompactMasks

@@ -12,9 +12,9 @@ import pytest
 import supervision as sv
 
 from sam2_block import Segmenter, process_state
-from sam2_block.backends.base import Backend
 from sam2_block.backends.fake import FakeBackend
-from sam2_block.backends.local.backend import LocalBackend
+from sam2_block.backends.local.local_backend import LocalBackend
+from sam2_block.backends.protocol import Backend
 from sam2_block.errors import ClosedError, InputError, OptionError, SettingsError
 
 PHOTO = np.zeros((40, 60, 3), dtype=np.uint8)

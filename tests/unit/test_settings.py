@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from sam2_block.errors import SettingsError
+from sam2_block.messages.warn_once import forget_warnings
 from sam2_block.settings import HOSTED_URL, SETTING_NAMES, LocalSettings, Settings
 from sam2_block.versions import NAMES
-from sam2_block.warn_once import forget_warnings
 
 ON = ("true", "1", "yes", "on")
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sam2_block import process_state
-from sam2_block.backends.local import backend as local
-from sam2_block.backends.remote import backend as remote
+from sam2_block.backends.local import local_backend as local
+from sam2_block.backends.remote import remote_backend as remote
 from sam2_block.settings import SETTING_NAMES, Settings
 
 LOCAL: dict[str, Any] = {

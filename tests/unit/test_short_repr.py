@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sam2_block.short_repr import short_repr
+from sam2_block.messages.short_repr import short_repr
 
 
 @pytest.mark.parametrize(

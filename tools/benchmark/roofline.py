@@ -17,11 +17,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.pictures import make_boxes, make_image
-from sam2_block.backends.local.backend import LocalBackend
-from sam2_block.backends.local.cpu.linear import product
 from sam2_block.backends.local.devices import choose_compute
-from sam2_block.backends.local.model import build_model, meta_config
+from sam2_block.backends.local.local_backend import LocalBackend
+from sam2_block.backends.local.models.model_loading import build_model, meta_config
 from sam2_block.prompts import Prompt
+from sam2_block.sam2.cpu.linear import product
 from sam2_block.settings import LocalSettings, Settings
 
 _VERSION = "hiera_tiny"

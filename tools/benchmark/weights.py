@@ -22,7 +22,7 @@ from torch import Tensor
 
 from benchmark.pictures import make_image
 from benchmark.places import MODEL_FILE
-from sam2_block.backends.local.model import build_model, meta_config
+from sam2_block.backends.local.models.model_loading import build_model, meta_config
 
 _CELL = 16.0  # pixels of the encoder's square that a cell of the embedding stands for
 _SIDE = 1024.0

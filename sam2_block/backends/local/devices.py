@@ -2,48 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from dataclasses import dataclass
 
 import torch
 
-from sam2_block.backends.local.compute_pool import COMPUTE_POOL
+from sam2_block.compute.compute_pool import COMPUTE_POOL
+from sam2_block.compute.compute_target import ComputeTarget
 from sam2_block.errors import SettingsError
 from sam2_block.settings import LocalSettings
-
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class ComputeTarget:
-    """A device and the precision of the matrix products on it."""
-
-    device: torch.device
-    precision: str
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of what is multiplied."""
-        return _DTYPES[self.precision]
-
-    def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """Return the context in which the model runs; it ends with the call, in this thread only.
-
-        Weights stay in single precision. An application's own autocast does not reach the model.
-        """
-        return self._autocast(self.precision)
-
-    def full_precision(self) -> contextlib.AbstractContextManager[object]:
-        """Return the context for what is to be computed in single precision whatever was chosen."""
-        return self._autocast("fp32")
-
-    def _autocast(self, precision: str) -> contextlib.AbstractContextManager[object]:
-        if precision != "fp32":
-            return torch.autocast(self.device.type, dtype=_DTYPES[precision])
-        if torch.amp.is_autocast_available(self.device.type):
-            return torch.autocast(self.device.type, enabled=False)
-        return contextlib.nullcontext()
 
 
 def choose_compute(settings: LocalSettings) -> ComputeTarget:
@@ -116,7 +82,7 @@ def _can_multiply_bf16() -> bool:
 
 
 def _multiplies_once() -> bool:
-    from sam2_block.backends.local.cpu.linear import product
+    from sam2_block.sam2.cpu.linear import product
 
     x, weight, bias = (
         torch.tensor(values, dtype=torch.bfloat16, device="cpu")

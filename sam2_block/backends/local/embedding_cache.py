@@ -8,9 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
 from sam2_block import process_state
-from sam2_block.backends.local.network import Embedding
 from sam2_block.backends.local.single_flight import SingleFlight
-from sam2_block.warn_once import warn_once
+from sam2_block.messages.warn_once import warn_once
+from sam2_block.sam2.network import Embedding
 
 logger = logging.getLogger(__name__)
 

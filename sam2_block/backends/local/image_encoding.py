@@ -6,11 +6,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that every PyTorch reader expects
 
-from sam2_block.backends.local.compute_pool import each
-from sam2_block.backends.local.devices import ComputeTarget
-from sam2_block.backends.local.network import Embedding, Network
+from sam2_block.compute.compute_pool import each
+from sam2_block.compute.compute_target import ComputeTarget
 from sam2_block.errors import ModelError
 from sam2_block.images import Image, rgb_channels
+from sam2_block.sam2.network import Embedding, Network
 
 # Mean and spread of ImageNet's channels, in RGB order; SAM 2 was trained on pixels scaled by them
 # (`sam2/utils/transforms.py`).

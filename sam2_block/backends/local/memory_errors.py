@@ -6,7 +6,7 @@ import contextlib
 import traceback
 from collections.abc import Iterator
 
-from sam2_block.backends.local.devices import ComputeTarget
+from sam2_block.compute.compute_target import ComputeTarget
 from sam2_block.errors import ModelError
 from sam2_block.out_of_memory import is_memory_error
 

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sam2_block.backends.local.candidates import Choice, select
-from sam2_block.backends.local.compute_pool import cores, each
-from sam2_block.backends.local.devices import ComputeTarget
-from sam2_block.backends.local.network import Embedding, Network, PromptBatch
 from sam2_block.backends.local.upsample import LowResMask
+from sam2_block.compute.compute_pool import cores, each
+from sam2_block.compute.compute_target import ComputeTarget
 from sam2_block.errors import ModelError
 from sam2_block.out_of_memory import may_lack_device_memory
 from sam2_block.prompts import Prompt
+from sam2_block.sam2.candidates import Choice, select
+from sam2_block.sam2.network import Embedding, Network, PromptBatch
 
 # Labels of the prompt encoder (`sam2/modeling/sam/prompt_encoder.py`).
 _NEGATIVE, _POSITIVE, _TOP_LEFT, _BOTTOM_RIGHT = 0, 1, 2, 3

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from sam2_block.backends.execution import is_roboflow_host
 from sam2_block.errors import EndpointNotAllowedError, OptionError
-from sam2_block.redaction import redact
+from sam2_block.messages.redaction import redact
 from sam2_block.settings import AccessSettings
 from sam2_block.settings.urls import normalise_url
 from sam2_block.settings.values import secret

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Hashable, Iterator
 
 from sam2_block import process_state
-from sam2_block.backends.remote.retry import Deadline
+from sam2_block.backends.remote.http.retry import Deadline
 
 
 class ExpiringSemaphore:

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam2_block.backends.base import ReadyPrediction
-from sam2_block.backends.remote.bodies import ResponseLimits
+from sam2_block.backends.protocol import ReadyPrediction
+from sam2_block.backends.remote.http.bodies import ResponseLimits
 from sam2_block.errors import ImageError, RemoteAnswerError
 from sam2_block.images import Image, content_key
 from sam2_block.masks import BoolArray, CroppedMask

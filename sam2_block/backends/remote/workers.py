@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from typing import TypeVar
 
-from sam2_block.backends.remote.failures import error_of_deadline
-from sam2_block.backends.remote.retry import Deadline
+from sam2_block.backends.remote.http.failures import error_of_deadline
+from sam2_block.backends.remote.http.retry import Deadline
 
 Result = TypeVar("Result")
 

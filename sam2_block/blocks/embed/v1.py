@@ -13,14 +13,14 @@ from roboflow_workflows.prototypes.block import (
     WorkflowBlockManifest,
 )
 
-from sam2_block.backends.base import Backend
-from sam2_block.blocks.base import Sam2Block
-from sam2_block.blocks.declarations import as_engine_errors
+from sam2_block.backends.protocol import Backend
+from sam2_block.blocks.block import Sam2Block
 from sam2_block.blocks.embed.v1_manifest import EmbedManifestV1
+from sam2_block.blocks.engine.declarations import as_engine_errors
 from sam2_block.blocks.manifest import ExecutionMode
 from sam2_block.concurrent_map import map_concurrently
 from sam2_block.images import as_image
-from sam2_block.warn_once import warn_once
+from sam2_block.messages.warn_once import warn_once
 
 logger = logging.getLogger(__name__)
 

@@ -15,21 +15,20 @@ from roboflow_workflows.prototypes.block import (
     WorkflowBlockManifest,
 )
 
-from sam2_block.backends.base import Backend
-from sam2_block.blocks.base import Sam2Block
-from sam2_block.blocks.coordinates import in_pixels_of
-from sam2_block.blocks.declarations import as_engine_errors
-from sam2_block.blocks.manifest import ExecutionMode
-from sam2_block.blocks.representation import (
+from sam2_block.backends.protocol import Backend
+from sam2_block.blocks.block import Sam2Block
+from sam2_block.blocks.engine.coordinates import in_pixels_of
+from sam2_block.blocks.engine.declarations import as_engine_errors
+from sam2_block.blocks.engine.representation import (
     complete_detections,
     output_settings,
     prompt_detections,
 )
+from sam2_block.blocks.manifest import ExecutionMode
 from sam2_block.blocks.segment.v1_manifest import SegmentManifestV1
-from sam2_block.columns import SAM2_SCORE
 from sam2_block.concurrent_map import map_concurrently
-from sam2_block.prompts import InvalidBoxes
-from sam2_block.segment_options import ConfidenceSource, SegmentOptions
+from sam2_block.rows.columns import SAM2_SCORE
+from sam2_block.segment_options import ConfidenceSource, InvalidBoxes, SegmentOptions
 from sam2_block.segmentation import segment_image
 
 

@@ -21,7 +21,7 @@ from roboflow_workflows.execution_engine.entities.types import (
     Selector,
 )
 
-from sam2_block.blocks.kinds import PREDICTIONS_KIND
+from sam2_block.blocks.engine.kinds import PREDICTIONS_KIND
 from sam2_block.blocks.manifest import (
     ApiKey,
     ApiUrl,
@@ -39,13 +39,14 @@ from sam2_block.blocks.manifest import (
 )
 from sam2_block.blocks.relevance import relevant_with
 from sam2_block.blocks.unknown_fields import refuse_unknown_fields
-from sam2_block.option_checks import (
+from sam2_block.prompts import parse_point_objects, points_as_list
+from sam2_block.segment_options import (
+    ConfidenceSource,
+    InvalidBoxes,
     check_class_filter,
     check_multimask_output,
     check_threshold,
 )
-from sam2_block.prompts import InvalidBoxes, parse_point_objects, points_as_list
-from sam2_block.segment_options import ConfidenceSource
 
 SHORT_DESCRIPTION = "Turn a detector's boxes, or points, into masks with SAM 2."
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sam2_block.backends.remote.backend import RemoteBackend
-from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
-from sam2_block.backends.remote.retry import RetryPolicy
+from sam2_block.backends.remote.http.client import HttpClient
+from sam2_block.backends.remote.http.retry import RetryPolicy
+from sam2_block.backends.remote.remote_backend import RemoteBackend
 from sam2_block.settings import RemoteSettings
 from tests.unit.remote.fake_endpoint import FakeEndpoint
 from tests.unit.remote.scripted_server import URL, Clock, Post, Server, Transport

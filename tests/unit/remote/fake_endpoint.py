@@ -12,10 +12,10 @@ import cv2
 import httpx
 import numpy as np
 
-from sam2_block.backends.remote.backend import EMBED_PATH, RemoteBackend, RemoteService
-from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
-from sam2_block.backends.remote.retry import RetryPolicy
+from sam2_block.backends.remote.http.client import HttpClient
+from sam2_block.backends.remote.http.retry import RetryPolicy
+from sam2_block.backends.remote.remote_backend import EMBED_PATH, RemoteBackend, RemoteService
 from sam2_block.masks import coco_rle
 from sam2_block.settings import RemoteSettings
 from tests.unit.remote.scripted_server import Transport

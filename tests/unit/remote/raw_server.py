@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
-from sam2_block.backends.remote.retry import Deadline, RetryPolicy
+from sam2_block.backends.remote.http.client import HttpClient
+from sam2_block.backends.remote.http.retry import Deadline, RetryPolicy
 from sam2_block.settings import RemoteSettings
 
 Handler = Callable[[socket.socket, int], None]

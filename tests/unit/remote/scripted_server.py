@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from sam2_block.backends.remote.retry import Deadline
+from sam2_block.backends.remote.http.retry import Deadline
 
 URL = "http://sam2.test/prefix"
 Answer = httpx.Response | Exception

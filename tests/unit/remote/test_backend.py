@@ -10,9 +10,9 @@ import httpx
 import numpy as np
 import pytest
 
-from sam2_block.backends.remote.backend import EMBED_PATH, SEGMENT_PATH, RemoteBackend
 from sam2_block.backends.remote.endpoints import Endpoint
-from sam2_block.backends.remote.retry import RetryPolicy
+from sam2_block.backends.remote.http.retry import RetryPolicy
+from sam2_block.backends.remote.remote_backend import EMBED_PATH, SEGMENT_PATH, RemoteBackend
 from sam2_block.concurrent_map import map_concurrently
 from sam2_block.errors import (
     OptionError,

@@ -13,10 +13,10 @@ import httpx
 import numpy as np
 import pytest
 
-from sam2_block.backends.remote import backend as backend_module
+from sam2_block.backends.remote import remote_backend as backend_module
 from sam2_block.backends.remote import wire
-from sam2_block.backends.remote.backend import RemoteBackend
-from sam2_block.backends.remote.retry import Deadline, RetryPolicy
+from sam2_block.backends.remote.http.retry import Deadline, RetryPolicy
+from sam2_block.backends.remote.remote_backend import RemoteBackend
 from sam2_block.backends.remote.wire import ImageFormat
 from sam2_block.errors import RemoteError, RemoteStatusError, RemoteTimeoutError
 from sam2_block.prompts import Prompt

@@ -5,9 +5,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from sam2_block.backends.remote.backend import RemoteBackend
+from sam2_block.backends.remote.http.retry import RetryPolicy
 from sam2_block.backends.remote.recent_keys import RecentKeys
-from sam2_block.backends.remote.retry import RetryPolicy
+from sam2_block.backends.remote.remote_backend import RemoteBackend
 from sam2_block.errors import RemoteStatusError
 from sam2_block.prompts import LabeledPoint, Prompt
 from tests.unit.remote.fake_endpoint import FakeEndpoint, refuse

@@ -13,16 +13,16 @@ import httpx
 import numpy as np
 import pytest
 
-from sam2_block.backends.remote.bodies import (
+from sam2_block.backends.remote.endpoints import Endpoint
+from sam2_block.backends.remote.http.bodies import (
     EncodingError,
     ResponseLimits,
     TooLargeError,
     parse_json,
     read_body,
 )
-from sam2_block.backends.remote.client import HttpClient
-from sam2_block.backends.remote.endpoints import Endpoint
-from sam2_block.backends.remote.retry import Deadline
+from sam2_block.backends.remote.http.client import HttpClient
+from sam2_block.backends.remote.http.retry import Deadline
 from sam2_block.backends.remote.wire import parse_answer, response_limits
 from sam2_block.errors import RemoteAnswerError, RemoteStatusError
 from sam2_block.masks import coco_rle
@@ -209,7 +209,7 @@ MEASURE = """
 import gzip, json, resource, sys, tracemalloc, zlib
 import httpx
 import numpy as np
-from sam2_block.backends.remote.bodies import TooLargeError, parse_json, read_body
+from sam2_block.backends.remote.http.bodies import TooLargeError, parse_json, read_body
 from sam2_block.backends.remote.wire import parse_answer, response_limits
 from sam2_block.errors import RemoteAnswerError
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from sam2_block.backends.remote.call import PIECE_BYTES
-from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
-from sam2_block.backends.remote.retry import TRANSIENT_STATUSES, Deadline
+from sam2_block.backends.remote.http.call import PIECE_BYTES
+from sam2_block.backends.remote.http.client import HttpClient
+from sam2_block.backends.remote.http.retry import TRANSIENT_STATUSES, Deadline
 from sam2_block.errors import RemoteStatusError, RemoteTimeoutError
 from sam2_block.settings import RemoteSettings
 from tests.unit.remote.scripted_server import URL, Clock, Post, Server, Transport, ok

@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint
-from sam2_block.backends.remote.retry import Deadline, RetryPolicy
+from sam2_block.backends.remote.http.client import HttpClient
+from sam2_block.backends.remote.http.retry import Deadline, RetryPolicy
 from sam2_block.errors import (
     RemoteAnswerError,
     RemoteConnectionError,

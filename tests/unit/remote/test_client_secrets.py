@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from sam2_block import process_state
-from sam2_block.backends.remote.client import HttpClient
 from sam2_block.backends.remote.endpoints import Endpoint, choose_endpoint
-from sam2_block.backends.remote.retry import Deadline, RetryPolicy
+from sam2_block.backends.remote.http.client import HttpClient
+from sam2_block.backends.remote.http.retry import Deadline, RetryPolicy
 from sam2_block.errors import RemoteError, RemoteStatusError
 from sam2_block.segmenter import Segmenter
 from sam2_block.settings import AccessSettings, RemoteSettings

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sam2_block.backends.remote.endpoints import Endpoint
-from sam2_block.backends.remote.retry import Deadline
+from sam2_block.backends.remote.http.retry import Deadline
 from sam2_block.errors import (
     RemoteConnectionError,
     RemoteError,

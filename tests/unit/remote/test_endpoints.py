@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sam2_block.backends.choice import choose_backend
 from sam2_block.backends.remote.endpoints import Endpoint, choose_endpoint
+from sam2_block.backends.select import choose_backend
 from sam2_block.errors import EndpointNotAllowedError, OptionError
 from sam2_block.settings import HOSTED_URL, AccessSettings, Settings
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from sam2_block.backends.remote.expiring_semaphore import ExpiringSemaphore
-from sam2_block.backends.remote.retry import Deadline
+from sam2_block.backends.remote.http.retry import Deadline
 
 PATIENCE_S = 30.0
 

@@ -8,12 +8,12 @@ import httpx
 import pytest
 
 from sam2_block.backends.remote.endpoints import Endpoint
-from sam2_block.backends.remote.failures import (
+from sam2_block.backends.remote.http.failures import (
     error_of_status,
     error_of_transport,
     may_refuse_format,
 )
-from sam2_block.backends.remote.retry import TRANSIENT_STATUSES
+from sam2_block.backends.remote.http.retry import TRANSIENT_STATUSES
 from sam2_block.errors import (
     RemoteAnswerError,
     RemoteConnectionError,

@@ -9,8 +9,8 @@ import sys
 import httpx
 import pytest
 
-from sam2_block.backends.remote.client import HttpClient
-from sam2_block.backends.remote.proxies import ProxyRules
+from sam2_block.backends.remote.http.client import HttpClient
+from sam2_block.backends.remote.http.proxies import ProxyRules
 from sam2_block.errors import RemoteConnectionError, RemoteError, SettingsError
 from sam2_block.settings import RemoteSettings
 from tests.unit.remote.raw_server import client, post, read_request, response, serving

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sam2_block.backends.remote.retry import (
+from sam2_block.backends.remote.http.retry import (
     TRANSIENT_STATUSES,
     Deadline,
     RetryPolicy,

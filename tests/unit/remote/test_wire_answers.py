@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sam2_block.backends.base import ReadyPrediction
+from sam2_block.backends.protocol import ReadyPrediction
 from sam2_block.backends.remote.wire import parse_answer
 from sam2_block.errors import RemoteAnswerError
 from sam2_block.masks import CroppedMask, coco_rle

@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError
 import pytest
 
 from sam2_block.backends.remote import workers
-from sam2_block.backends.remote.retry import Deadline
+from sam2_block.backends.remote.http.retry import Deadline
 from sam2_block.backends.remote.workers import run_in_time
 from sam2_block.errors import RemoteError, RemoteTimeoutError
 

@@ -1,0 +1,1 @@
+"""Models: finding, reading, loading and keeping their weights."""

@@ -1,0 +1,1 @@
+"""Requests over HTTP: connections, retries, deadlines, and errors that hold no key."""

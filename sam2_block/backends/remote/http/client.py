@@ -1,0 +1,214 @@
+"""One JSON request to a server, with retries, within a deadline."""
+
+from __future__ import annotations
+
+import json
+import logging
+import ssl
+import time
+from collections.abc import Callable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
+
+import httpx
+
+from sam2_block.backends.execution import check_reachable
+from sam2_block.backends.remote.endpoints import Endpoint
+from sam2_block.backends.remote.expiring_semaphore import ExpiringSemaphore
+from sam2_block.backends.remote.http.bodies import (
+    SMALL_RESPONSE,
+    ResponseLimits,
+    TooLargeError,
+    parse_json,
+)
+from sam2_block.backends.remote.http.call import Call, RequestBody, read_response
+from sam2_block.backends.remote.http.failures import (
+    check_deadline,
+    error_of_deadline,
+    error_of_status,
+    error_of_transport,
+)
+from sam2_block.backends.remote.http.http_logs import servers_words_hidden
+from sam2_block.backends.remote.http.proxies import ProxyRules
+from sam2_block.backends.remote.http.retry import (
+    DEFAULT_RETRY_POLICY,
+    Deadline,
+    RetryPolicy,
+    parse_retry_after,
+)
+from sam2_block.backends.remote.http.transport import DEADLINE, NetworkTransport
+from sam2_block.errors import RemoteAnswerError, RemoteError, RemoteTimeoutError, SettingsError
+from sam2_block.settings import RemoteSettings
+
+logger = logging.getLogger(__name__)
+
+_CONNECT_TIMEOUT_S = 10.0
+
+# The longest silence of a server. A longer deadline is for a slower server; two more attempts fit.
+_READ_TIMEOUT_S = 60.0
+_READ_TIMEOUTS_A_DEADLINE = 3
+
+
+class HttpClient:
+    """Sends requests to any server. Thread-safe; connections are kept for the next request.
+
+    Args:
+        settings: The operator's settings.
+        retry_policy: How often to try, and how long to wait in between.
+        transport: In place of the network, for tests.
+        sleep: In place of `time.sleep`, for tests.
+    """
+
+    def __init__(
+        self,
+        settings: RemoteSettings,
+        *,
+        retry_policy: RetryPolicy | None = None,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._retry_policy = retry_policy or DEFAULT_RETRY_POLICY
+        self._sleep = sleep
+        self._permits = ExpiringSemaphore(settings.max_concurrent_requests)
+        self._transport = transport
+        self._http = self._new_http()
+
+    def _new_http(self) -> httpx.Client:
+        """Make the client, with connections of its own."""
+        # Redirects are not followed: the key stays with the host it was meant for. Nor are cookies
+        # kept: those of one caller's requests would go with another's.
+        return httpx.Client(
+            transport=self._transport or NetworkTransport(_ssl_context(), ProxyRules()),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    def post(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        payload: dict[str, Any],
+        deadline: Deadline,
+        *,
+        limits: ResponseLimits = SMALL_RESPONSE,
+        max_attempts: int | None = None,
+    ) -> Any:
+        """Send a request, with retries, and return the parsed response.
+
+        Args:
+            endpoint: Server and key.
+            path: Path of the endpoint, from the server's URL.
+            payload: The body; the key is added to it.
+            deadline: When to give up, waits included.
+            limits: The most that the response may hold.
+            max_attempts: Maximum of attempts, where it is to be less than that of the policy.
+
+        Raises:
+            ExecutionNotAllowedError: Nothing may be sent to that server.
+            RemoteError: There is no response to use; the class and the message say why.
+        """
+        check_reachable(endpoint.url)
+        if endpoint.api_key is not None:
+            payload = {**payload, "api_key": endpoint.api_key}
+        call = Call(endpoint, path, json.dumps(payload).encode(), deadline, limits)
+        failures = 0
+        while True:
+            try:
+                with self._permits.acquire(endpoint.url, deadline) as is_permitted:
+                    if not is_permitted:
+                        raise RemoteTimeoutError(
+                            f"{endpoint.url} could not be asked within the {deadline.seconds:g} s"
+                            " for one image: too many requests are under way"
+                            " (SAM2_BLOCK_MAX_CONCURRENT_REQUESTS, SAM2_BLOCK_DEADLINE_S)."
+                        )
+                    return self._try(call)
+            except RemoteError as error:
+                failures += 1
+                wait_s = self._retry_policy.wait_s(failures, error.retry_after_s)
+                if not error.transient or wait_s is None or failures == max_attempts:
+                    raise
+                if wait_s >= deadline.remaining_s():
+                    raise RemoteTimeoutError(
+                        f"{error} The {deadline.seconds:g} s for one image leave no room for"
+                        " another try (SAM2_BLOCK_DEADLINE_S).",
+                        transient=error.transient,
+                        retry_after_s=error.retry_after_s,
+                    ) from error
+                logger.info(
+                    "try %d of %s failed, waiting %.1f s: %s", failures, path, wait_s, error
+                )
+                self._sleep(wait_s)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _try(self, call: Call) -> Any:
+        """Send a request once and return the parsed response."""
+        status, headers, content = self._exchange(call)
+        if status != 200:
+            wait_s = parse_retry_after(headers.get("Retry-After"))
+            raise error_of_status(call.endpoint, status, content, wait_s)
+        check_deadline(call.endpoint.url, call.deadline)
+        try:
+            return parse_json(content, call.limits.max_values)
+        except TooLargeError:
+            problem = "a response of more values than the request allows"
+        except (ValueError, RecursionError):
+            problem = "something that is not JSON. Is it an inference server?"
+        # Only here, so that no error is chained: it may quote a server that repeats the key.
+        raise RemoteAnswerError(f"{call.endpoint.url} answered with {problem}")
+
+    def _exchange(self, call: Call) -> tuple[int, httpx.Headers, bytes]:
+        """Send a request and return the status, the headers and the body of its response."""
+        url, deadline = call.endpoint.url, call.deadline
+        check_deadline(url, deadline)
+        body = RequestBody(call)
+        try:
+            with (
+                servers_words_hidden(call.endpoint),
+                self._http.stream(
+                    "POST",
+                    url + call.path,
+                    content=body,
+                    headers=call.headers(),
+                    timeout=self._timeout(deadline),
+                    extensions={DEADLINE: deadline},
+                ) as response,
+            ):
+                content = read_response(call, response)
+                if response.status_code == 200 and not body.is_sent:
+                    raise httpx.RemoteProtocolError("a response came before the request was sent")
+                return response.status_code, response.headers, content
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
+            # `UnicodeError`: a host name that has no international form, such as `xn--0`.
+            cut_short = isinstance(error, httpx.TimeoutException) and deadline.remaining_s() == 0
+            failure = (
+                error_of_deadline(url, deadline)
+                if cut_short
+                else error_of_transport(call.endpoint, error)
+            )
+        # Only here, so that no error is chained: it may quote a server that repeats the key.
+        try:
+            raise failure
+        finally:
+            del failure  # it holds this frame, which must not hold it in turn
+
+    @staticmethod
+    def _timeout(deadline: Deadline) -> httpx.Timeout:
+        remaining_s = deadline.remaining_s()
+        return httpx.Timeout(
+            min(max(_READ_TIMEOUT_S, deadline.seconds / _READ_TIMEOUTS_A_DEADLINE), remaining_s),
+            connect=min(_CONNECT_TIMEOUT_S, remaining_s),
+        )
+
+
+def _ssl_context() -> ssl.SSLContext:
+    try:
+        return httpx.create_ssl_context()
+    except (ValueError, OSError) as error:
+        raise SettingsError(
+            f"no certificates can be loaded ({type(error).__name__}): check SSL_CERT_FILE and"
+            " SSL_CERT_DIR."
+        ) from error

@@ -1,0 +1,84 @@
+"""The kind of what `segment` gives, and how it is written into JSON."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import supervision as sv
+from roboflow_workflows.core_steps.common.serializers import serialise_rle_sv_detections
+from roboflow_workflows.execution_engine.entities.types import Kind
+
+from sam2_block.blocks import PREDICTIONS_KIND_NAME
+from sam2_block.json_values import json_value
+from sam2_block.masks import BoolArray, CroppedMask
+from sam2_block.masks.arrays import cropped_masks
+from sam2_block.out_of_memory import naming_mask_memory_errors
+from sam2_block.rows.columns import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE
+from sam2_block.rows.detections import object_column
+
+_DOCS = """
+What `sam2_block/segment@v1` gives: instance segmentation predictions, one row a prompt, as
+`sv.Detections(...)` with `mask`, or, in the engine's tensor representation, as native
+`InstanceDetections`. It is declared beside the engine's own two kinds of instance
+segmentation, so that it connects wherever they do.
+
+**SERIALISATION:** as `rle_instance_segmentation_prediction`. `rle_mask` is made of the masks when
+the answer is written, in the coordinates that the output asks for, since the engine has moved boxes
+and masks to the root image by then. Every row is there, one with an empty mask too.
+Each row has `sam2_score` and `prompt_detection_id` besides. A number that is not finite is `null`.
+"""
+
+PREDICTIONS_KIND = Kind(
+    name=PREDICTIONS_KIND_NAME,
+    description="Masks of SAM 2, one row a prompt, in form of sv.Detections(...) object",
+    docs=_DOCS,
+    serialised_data_type="dict",
+    internal_data_type="sv.Detections",
+)
+
+
+def serialise_predictions(predictions: Any) -> dict[str, Any]:
+    """Write predictions as the engine writes RLE masks, with the columns that it leaves out.
+
+    Args:
+        predictions: Detections of `sam2_block/segment@v1`, left as they are.
+
+    Returns:
+        `{"image": {"width", "height"}, "predictions": [...]}`, one entry a row, in order.
+
+    Raises:
+        TypeError: They are no `sv.Detections`; the engine then tries its own serialisers.
+    """
+    if not isinstance(predictions, sv.Detections):
+        raise TypeError(f"expected sv.Detections; got {type(predictions).__name__}")
+    rows = copy.copy(predictions)
+    rows.data = {**predictions.data, RLE_MASK: rle_column(predictions)}
+    document: dict[str, Any] = serialise_rle_sv_detections(rows)
+    for name, convert in ((SAM2_SCORE, float), (PROMPT_DETECTION_ID, str)):
+        for entry, value in zip(document["predictions"], rows.data[name], strict=True):
+            entry[name] = convert(value)
+    written: dict[str, Any] = json_value(document)
+    return written
+
+
+@naming_mask_memory_errors()
+def rle_column(rows: sv.Detections) -> np.ndarray[Any, Any]:
+    """Return the masks of rows as a column of compressed COCO RLE, on the masks' own grid."""
+    masks = rows.mask
+    _, height, width = masks.shape
+    cropped: Iterable[CroppedMask] = cropped_masks(masks)
+    if isinstance(masks, np.ndarray) and np.isfinite(rows.xyxy).all():
+        cropped = map(_whole, masks, cropped_masks(masks, rows.xyxy))
+    return object_column([mask.coco_rle((height, width)) for mask in cropped])
+
+
+def _whole(mask: BoolArray, in_box: CroppedMask) -> CroppedMask:
+    """Return a mask as its crop, known inside its box; blocks behind may have grown it since.
+
+    Pixels are counted far faster than their first and last row and column are found.
+    """
+    complete = np.count_nonzero(in_box.crop) == np.count_nonzero(mask)
+    return in_box if complete else CroppedMask.from_region(mask)

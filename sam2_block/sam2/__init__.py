@@ -1,0 +1,1 @@
+"""The network of SAM 2 alone: tensors in, tensors out."""
