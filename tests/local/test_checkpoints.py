@@ -148,11 +148,11 @@ REASONS: dict[str, tuple[dict[str, str], str]] = {
     ),
     "the cache is no folder": (
         {"HF_HUB_CACHE": __file__},
-        f"{__file__} may not be written to (HF_HUB_CACHE)",
+        f"{__file__} is not writable (HF_HUB_CACHE)",
     ),
     "401": ({}, "access is refused (status 401); see HF_TOKEN"),
     "403": ({}, "access is refused (status 403); see HF_TOKEN"),
-    "404": ({}, "it is not there (status 404); see HF_ENDPOINT"),
+    "404": ({}, "the file was not found (status 404); see HF_ENDPOINT"),
     "418": ({}, "the server responded with status 418"),
 }
 
@@ -193,8 +193,8 @@ def named(name: str, base: type[Exception] = Exception) -> Exception:
     [
         (OSError(errno.ENOSPC, "No space left on device"), "the disk of .* is full"),
         (chained(named("HTTPError"), OSError(errno.EDQUOT, "Quota")), "the disk of .* is full"),
-        (PermissionError(errno.EACCES, "Permission denied"), "may not be written to"),
-        (OSError(errno.EROFS, "Read-only file system"), "may not be written to"),
+        (PermissionError(errno.EACCES, "Permission denied"), "is not writable"),
+        (OSError(errno.EROFS, "Read-only file system"), "is not writable"),
         (named("ProxyError"), "the proxy cannot be reached"),
         # `requests` and `urllib3`: a connection error that is caused by the proxy.
         (chained(named("ConnectionError"), named("ProxyError")), "the proxy cannot be reached"),
@@ -281,7 +281,7 @@ def make_link(path: Path) -> None:
 UNUSABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a folder": (Path.mkdir, "is a folder"),
     "a link that leads nowhere": (make_link, "is a link to a file that does not exist"),
-    "a pipe, which would be waited for": (lambda path: os.mkfifo(path), "is no regular file"),
+    "a pipe, which would be waited for": (lambda path: os.mkfifo(path), "is not a regular file"),
 }
 
 
@@ -299,7 +299,7 @@ def test_what_is_no_file_is_an_error_of_this_package(kind: str, find: Any, tmp_p
 @pytest.mark.parametrize("folder", [Path("/x" * 3000), Path("y" * 300), Path("a\0b")])
 @pytest.mark.parametrize("find", [find_checkpoint, fetch_checkpoint])
 def test_a_folder_that_cannot_be_named_is_an_error_of_the_setting(folder: Path, find: Any) -> None:
-    with pytest.raises(SettingsError, match=r"^SAM2_BLOCK_CHECKPOINT_DIR .*looked into") as raised:
+    with pytest.raises(SettingsError, match=r"^SAM2_BLOCK_CHECKPOINT_DIR .*accessible") as raised:
         find("hiera_tiny", LocalSettings(checkpoint_dir=folder))
     assert len(str(raised.value)) < 400
 

@@ -105,10 +105,10 @@ UNFIT: dict[str, tuple[Any, str]] = {
         {**WEIGHTS, **blocks, "no_obj_embed_spatial": torch.ones(1)},
         r"They look like those of sam2\.1_hiera_large\.$",
     ),
-    "whole numbers": (changed(torch.ones(1, 2, dtype=torch.int8)), "1 no dense floating"),
-    "complex numbers": (changed(torch.ones(1, 2, dtype=torch.complex64)), "1 no dense"),
-    "sparse": (changed(WEIGHTS[LANDMARK].to_sparse()), "1 no dense floating numbers"),
-    "without storage": (changed(torch.ones(1, 2, device="meta")), "1 no dense floating numbers"),
+    "whole numbers": (changed(torch.ones(1, 2, dtype=torch.int8)), "1 not dense floating"),
+    "complex numbers": (changed(torch.ones(1, 2, dtype=torch.complex64)), "1 not dense"),
+    "sparse": (changed(WEIGHTS[LANDMARK].to_sparse()), "1 not dense floating-point"),
+    "without storage": (changed(torch.ones(1, 2, device="meta")), "1 not dense floating-point"),
     "larger than its storage": (changed(torch.ones(1).expand(10**7, 10**7)), "1 of another sh"),
     "the closest of several is described": (
         {"model": {LANDMARK: WEIGHTS[LANDMARK]}, "other": {**WEIGHTS, "more": torch.ones(1)}},
@@ -191,7 +191,7 @@ UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a program": (write_script, "is a TorchScript program; expected a state dict"),
     "a pointer": (
         lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0"),
-        "is a pointer of Git LFS",
+        "is a Git LFS pointer",
     ),
     "a web page": (lambda path: path.write_text("<!DOCTYPE html><title>403</title>"), "a web page"),
     "one bit flipped": (write_flipped, r"is damaged: \S+/data/\d+ does not match its checksum"),

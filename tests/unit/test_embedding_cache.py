@@ -217,8 +217,8 @@ def test_an_image_encoded_again_is_warned_of_once(caplog: pytest.LogCaptureFixtu
         encoder.get(key)
     (message,) = caplog.messages
     assert message == (
-        "an image was encoded again, as its embedding had left the cache of 30 bytes; where steps"
-        " go over more than 3 images, raise SAM2_BLOCK_CACHE_BYTES"
+        "an image was encoded again, as its embedding had been evicted from the cache of 30 bytes;"
+        " if steps process more than 3 images, raise SAM2_BLOCK_CACHE_BYTES"
     )
 
 

@@ -1,4 +1,4 @@
-"""Which device computes, and in which precision."""
+"""Choose the device and the precision that SAM 2 runs with."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def choose_compute(settings: LocalSettings) -> ComputeTarget:
     """Resolve `auto` from the hardware at hand.
 
     Precision `auto` is bfloat16 on CUDA devices that multiply it in hardware (compute capability
-    8.0 on), half precision on older ones, and single precision elsewhere. On a CPU bfloat16 halves
-    the time of a new image, but about one mask in a thousand is then another candidate: a choice
-    for the operator.
+    8.0 or later), half precision on older ones, and single precision elsewhere. On a CPU, bfloat16
+    halves the time of a new image, but selects a different candidate for about one mask in a
+    thousand, so the operator has to choose it.
 
     Raises:
-        SettingsError: The device is not there, or does not have the precision.
+        SettingsError: The device is not available, or does not support the precision.
     """
     device = _device(settings.device)
     precision = settings.precision
@@ -56,7 +56,7 @@ def _device(name: str) -> torch.device:
         index = device.index if device.index is not None else 0
         if index >= count:
             raise SettingsError(
-                f"SAM2_BLOCK_DEVICE: expected a device that is there; got {name!r} and found"
+                f"SAM2_BLOCK_DEVICE: expected an available device; got {name!r} and found"
                 f" {count} CUDA devices. Use auto or cpu."
             )
         return torch.device("cuda", index)
@@ -74,14 +74,15 @@ def _native_precision(device: torch.device) -> str:
 
 @functools.cache
 def _can_multiply_bf16() -> bool:
-    """Whether the product that the CPU's network computes works in bfloat16: it is tried, once.
+    """Whether the CPU network's matrix product works in bfloat16; tried once for the process.
 
-    Not in the caller's thread, whose autocast or fake tensors would decide for the whole process.
+    The trial runs in the compute pool: autocast or fake tensors of the caller's thread would
+    otherwise decide the result for the whole process.
     """
-    return COMPUTE_POOL.run(torch.device("cpu"), _multiplies_once)
+    return COMPUTE_POOL.run(torch.device("cpu"), _try_bf16_product)
 
 
-def _multiplies_once() -> bool:
+def _try_bf16_product() -> bool:
     from sam2_block.sam2.cpu.linear import product
 
     x, weight, bias = (

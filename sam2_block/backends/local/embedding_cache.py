@@ -1,4 +1,4 @@
-"""Keep the embeddings of the images seen last, within a budget of bytes."""
+"""Cache the embeddings of recent images, within a budget of bytes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sam2_block.sam2.network import Embedding
 
 logger = logging.getLogger(__name__)
 
-# Keys of embeddings that have left: enough to notice that the images come round again.
+# Keys of evicted embeddings: enough to notice that the same images are encoded again.
 _MAX_EVICTED = 1000
 
 
 class EmbeddingCache:
-    """Least recently used embeddings leave first once the budget is full. Thread-safe.
+    """Evicts the least recently used embeddings once the budget is full. Thread-safe.
 
     Args:
-        max_bytes: Most bytes kept. An embedding larger than that is made and not kept.
+        max_bytes: Maximum bytes cached. A larger embedding is returned without being cached.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -36,27 +36,29 @@ class EmbeddingCache:
         process_state.register(self)
 
     def reset_after_fork(self) -> None:
-        """Make a new lock, and complete what a thread of the parent may have left half done."""
+        """Make a new lock, and recount the bytes: the parent may have been changing the entries."""
         self._lock = threading.Lock()
         self._nbytes = sum(embedding.nbytes for embedding in self._entries.values())
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the embeddings kept now."""
+        """Bytes of the cached embeddings."""
         return self._nbytes
 
     @property
     def capacity(self) -> int | None:
-        """How many embeddings as large as the largest so far are kept; None before the first."""
+        """How many embeddings of the largest size so far fit the budget; None before the first."""
         return self.max_bytes // self._largest if self._largest else None
 
     def get_or_make(self, key: Hashable, make: Callable[[], Embedding]) -> Embedding:
         """Return the embedding of `key`, made by `make` at most once at a time."""
-        kept = self._get(key)
-        return kept if kept is not None else self._flights.run(key, lambda: self._fill(key, make))
+        cached = self._get(key)
+        if cached is not None:
+            return cached
+        return self._flights.run(key, lambda: self._fill(key, make))
 
     def clear(self) -> None:
-        """Forget every embedding."""
+        """Drop every embedding."""
         with self._lock:
             self._entries.clear()
             self._evicted.clear()
@@ -69,25 +71,25 @@ class EmbeddingCache:
             return self._entries.get(key)
 
     def _fill(self, key: Hashable, make: Callable[[], Embedding]) -> Embedding:
-        kept = self._get(key)  # another flight may have landed since the first look
-        if kept is not None:
-            return kept
+        cached = self._get(key)  # another thread may have stored it since the first lookup
+        if cached is not None:
+            return cached
         embedding = make()
         with self._lock:
-            comes_again = key in self._evicted
-            self._keep(key, embedding)
-        if comes_again:
+            was_evicted = key in self._evicted
+            self._store(key, embedding)
+        if was_evicted:
             warn_once(
                 logger,
                 "encoded again",
-                "an image was encoded again, as its embedding had left the cache of %d bytes;"
-                " where steps go over more than %d images, raise SAM2_BLOCK_CACHE_BYTES",
+                "an image was encoded again, as its embedding had been evicted from the cache of"
+                " %d bytes; if steps process more than %d images, raise SAM2_BLOCK_CACHE_BYTES",
                 self.max_bytes,
                 self.capacity or 0,
             )
         return embedding
 
-    def _keep(self, key: Hashable, embedding: Embedding) -> None:
+    def _store(self, key: Hashable, embedding: Embedding) -> None:
         self._evicted.pop(key, None)
         self._largest = max(self._largest, embedding.nbytes)
         if embedding.nbytes > self.max_bytes:
@@ -95,8 +97,8 @@ class EmbeddingCache:
         self._entries[key] = embedding
         self._nbytes += embedding.nbytes
         while self._nbytes > self.max_bytes:
-            oldest, dropped = self._entries.popitem(last=False)
-            self._nbytes -= dropped.nbytes
-            self._evicted[oldest] = None
+            evicted_key, evicted = self._entries.popitem(last=False)
+            self._nbytes -= evicted.nbytes
+            self._evicted[evicted_key] = None
         while len(self._evicted) > _MAX_EVICTED:
             self._evicted.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Encode an image once: pixels in, the feature maps that every prompt on it shares out."""
+"""Encode an image: from pixels to the embedding that all prompts on it share."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sam2_block.errors import ModelError
 from sam2_block.images import Image, rgb_channels
 from sam2_block.sam2.network import Embedding, Network
 
-# Mean and spread of ImageNet's channels, in RGB order; SAM 2 was trained on pixels scaled by them
-# (`sam2/utils/transforms.py`).
+# Mean and standard deviation of ImageNet's channels, in RGB order; SAM 2 was trained on pixels
+# normalised with them (`sam2/utils/transforms.py`).
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 
@@ -22,12 +22,12 @@ def encode(network: Network, compute: ComputeTarget, image: Image) -> Embedding:
     """Run the image encoder on one image, as Meta's `SAM2ImagePredictor.set_image` does.
 
     Args:
-        network: What computes.
-        compute: The device that it computes on.
+        network: The model.
+        compute: The model's device and precision.
         image: `(H, W, 3)` BGR or `(H, W)` grey, `uint8`.
 
     Raises:
-        ModelError: The embedding cannot be used, and must not be kept.
+        ModelError: The embedding is not finite, and must not be cached.
     """
     with torch.inference_mode():
         features = network.encode(preprocess(image, network.image_size, compute.device))
@@ -42,20 +42,20 @@ def encode(network: Network, compute: ComputeTarget, image: Image) -> Embedding:
 
 
 def preprocess(image: Image, side: int, device: torch.device) -> torch.Tensor:
-    """Scale an image to what the encoder takes: `(1, 3, side, side)`, RGB, normalised.
+    """Return the encoder's input for an image: `(1, 3, side, side)` float32, RGB, normalised.
 
-    The image is stretched to a square with antialiasing, as Meta's `SAM2Transforms` does. It goes
-    channel by channel, as many at once as there are cores: on one or two, a large image never
-    stands in memory as floats three times over.
+    The image is stretched to a square with antialiasing, as Meta's `SAM2Transforms` does. Each
+    channel is one job, and as many run at once as there are cores: on one or two cores, the float
+    copies of a large image's three channels are never all in memory at once.
     """
     # PyTorch has no antialiasing on MPS.
-    resize_on = torch.device("cpu") if device.type == "mps" else device
+    resize_device = torch.device("cpu") if device.type == "mps" else device
     channels = rgb_channels(image)
     planes: dict[int, torch.Tensor] = {}
 
     def scale(index: int) -> None:
-        # A copy of its own: frames may be read-only, which PyTorch warns about.
-        plane = torch.from_numpy(np.array(channels[index], order="C")).to(resize_on)
+        # A copy: frames may be read-only, which PyTorch warns about.
+        plane = torch.from_numpy(np.array(channels[index], order="C")).to(resize_device)
         planes[index] = F.interpolate(
             plane[None, None].float().div_(255.0),
             size=(side, side),

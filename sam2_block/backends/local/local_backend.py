@@ -1,4 +1,4 @@
-"""The local backend: models, embeddings and decoding put together."""
+"""The local backend: loads models, caches embeddings and decodes prompts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class LocalBackend:
 
     @property
     def embedding_capacity(self) -> int | None:
-        """How many embeddings are kept at once; None before the first is made."""
+        """How many embeddings the cache holds at once; None before the first."""
         return self.embeddings.capacity
 
     def predict(
@@ -67,7 +67,7 @@ class LocalBackend:
             self._embedding(loaded, image)
 
     def close(self) -> None:
-        """Drop the embeddings, and the models that no other backend uses; a call loads anew."""
+        """Drop the embeddings, and the models that no other backend uses; a call reloads them."""
         self.embeddings.clear()
         MODELS.release(self)
 
@@ -84,7 +84,7 @@ class LocalBackend:
 
 
 def shared_backend(settings: LocalSettings, user: object = None) -> LocalBackend:
-    """Return the process's backend for these settings, so that steps share what it has encoded.
+    """Return the process's backend for these settings, so that steps share its embeddings.
 
     Args:
         settings: The operator's settings.

@@ -1,4 +1,4 @@
-"""What PyTorch and NumPy raise where there is no more memory, as one error of this package."""
+"""Turn out-of-memory errors of PyTorch and NumPy into one error of this package."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["is_memory_error", "naming_memory_errors"]
 
 @contextlib.contextmanager
 def naming_memory_errors(version: str, compute: ComputeTarget) -> Iterator[None]:
-    """Turn whatever says that memory ran out into one error that says what to do.
+    """Turn any out-of-memory error into one whose message lists the remedies.
 
     Args:
-        version: The version of SAM 2 at work.
-        compute: Where it is at work.
+        version: The version of SAM 2 that runs within the context.
+        compute: The device and the precision that it runs with.
 
     Raises:
         ModelError: There was not enough memory.
@@ -29,7 +29,7 @@ def naming_memory_errors(version: str, compute: ComputeTarget) -> Iterator[None]
     except Exception as error:
         if not is_memory_error(error):
             raise
-        # Whoever keeps the error would keep the tensors that its frames hold.
+        # Code that keeps the error would also keep the tensors that its frames hold.
         traceback.clear_frames(error.__traceback__)
         remedies = ["a smaller version", "another device (SAM2_BLOCK_DEVICE)"]
         if compute.device.type == "cuda" and compute.precision == "fp32":

@@ -1,4 +1,4 @@
-"""Decode prompts: an embedding and prompts in, one small mask of logits a prompt out."""
+"""Decode prompts: from an embedding and prompts to one low-resolution mask per prompt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sam2_block.prompts import Prompt
 from sam2_block.sam2.candidates import Choice, select
 from sam2_block.sam2.network import Embedding, Network, PromptBatch
 
-# Labels of the prompt encoder (`sam2/modeling/sam/prompt_encoder.py`).
+# Point labels of the prompt encoder (`sam2/modeling/sam/prompt_encoder.py`).
 _NEGATIVE, _POSITIVE, _TOP_LEFT, _BOTTOM_RIGHT = 0, 1, 2, 3
 
 
@@ -31,20 +31,23 @@ def decode(
     *,
     multimask_output: bool,
 ) -> list[LowResMask]:
-    """Predict masks for prompts on one image, as Meta's `SAM2ImagePredictor.predict` does singly.
+    """Predict masks for prompts on one image.
 
-    The candidate is selected at low resolution, so that no other is brought to the image's size.
+    Each prompt gets the mask that Meta's `SAM2ImagePredictor.predict` returns for it on its own.
+    The candidate is selected at low resolution, so that only this one is upsampled to the image's
+    size.
 
     Args:
-        network: What computes.
-        compute: The device and the precision that it computes in.
+        network: The model.
+        compute: The model's device and precision.
         embedding: The encoded image.
         prompts: At least one prompt.
         image_hw: Height and width of the image.
-        multimask_output: Take the best of three candidates of a prompt, or its single mask.
+        multimask_output: Select the best of three candidates for each prompt; otherwise its single
+            mask.
 
     Returns:
-        One low-resolution mask a prompt, in their order.
+        One low-resolution mask per prompt, in their order.
     """
     choice: Choice = "best" if multimask_output else "stable"
     masks: list[LowResMask | None] = [None] * len(prompts)
@@ -62,8 +65,8 @@ def decode(
 
     with torch.inference_mode():
         jobs = []
-        for batch, is_alone in _batches(prompts, network.batch_size):
-            if is_alone:
+        for batch, uses_all_cores in _batches(prompts, network.batch_size):
+            if uses_all_cores:
                 decode_batch(batch)
             else:
                 jobs.append(batch)
@@ -74,24 +77,24 @@ def decode(
 def _decode_batch(
     network: Network, embedding: Embedding, prompts: PromptBatch, choice: Choice
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Decode a batch; if a GPU has too little memory for it, in halves, and halves of those.
+    """Decode a batch; halve it, recursively, if the GPU has too little memory for it.
 
-    Other work on the same GPU may leave less memory than the batch was made for.
+    Other work on the same GPU may leave less memory than the batch was sized for.
 
     Returns:
-        Logits `(B, s, s)` and score `(B,)` of the candidate of each prompt that was taken.
+        Logits `(B, s, s)` and scores `(B,)` of each prompt's selected candidate.
 
     Raises:
-        Exception: PyTorch's own, where not even one prompt can be decoded.
+        Exception: PyTorch's own, if there is too little memory even for a single prompt.
     """
     try:
-        taken = select(network.decode(embedding, prompts), choice, network.stability)
-        return taken.logits[:, 0].cpu().numpy(), taken.scores[:, 0].cpu().numpy()
+        selected = select(network.decode(embedding, prompts), choice, network.stability)
+        return selected.logits[:, 0].cpu().numpy(), selected.scores[:, 0].cpu().numpy()
     except Exception as error:
         if len(prompts) == 1 or not may_lack_device_memory(error):
             raise
-    # Outside of the handler: the error's traceback keeps the tensors of the failed batch alive.
-    # What PyTorch has freed it keeps, and cuBLAS cannot take it (pytorch/pytorch#128601).
+    # Outside the handler, as the error's traceback keeps the tensors of the failed batch alive.
+    # PyTorch's allocator caches freed memory, which cuBLAS cannot use (pytorch/pytorch#128601).
     torch.cuda.empty_cache()
     half = len(prompts) // 2
     parts = [
@@ -120,47 +123,47 @@ def _batches(
 ) -> Iterator[tuple[list[int], bool]]:
     """Group the indices of prompts that have equally many tokens.
 
-    Padding ragged prompts with label -1 would let them share a batch, but each padding token is
-    attended to, so that a prompt's mask would depend on its neighbours.
+    Padding ragged prompts with label -1 would let them share a batch, but padding tokens are
+    attended to, so that a prompt's mask would depend on the other prompts in its batch.
 
     Yields:
-        Indices, and whether all cores should work on this batch alone: where there are fewer
-        prompts than cores, and where a prompt's many tokens take as much memory as a batch may.
+        The indices of a batch, and whether all cores should share this one batch: if there are
+        fewer prompts than cores, or if a prompt has so many tokens that it fills a batch.
     """
     by_length = defaultdict(list)
     for index, prompt in enumerate(prompts):
         by_length[len(prompt.points) + 2 * (prompt.box_xyxy is not None)].append(index)
     for length, indices in by_length.items():
         size = batch_size(length)
-        is_alone = cores() > 1 and (size == 1 or len(prompts) < cores())
-        batches = -(-len(indices) // size)
-        if not is_alone:  # as many for each core
-            batches = min(len(indices), -(-batches // cores()) * cores())
-        for batch in range(batches):  # as large as each other
-            start, stop = (len(indices) * edge // batches for edge in (batch, batch + 1))
-            yield indices[start:stop], is_alone
+        uses_all_cores = cores() > 1 and (size == 1 or len(prompts) < cores())
+        count = -(-len(indices) // size)
+        if not uses_all_cores:  # equally many batches for each core
+            count = min(len(indices), -(-count // cores()) * cores())
+        for batch in range(count):  # of equal size, give or take one
+            start, stop = (len(indices) * edge // count for edge in (batch, batch + 1))
+            yield indices[start:stop], uses_all_cores
 
 
 def _prompt_batch(
     prompts: Sequence[Prompt], image_hw: tuple[int, int], side: int, device: torch.device
 ) -> PromptBatch:
-    """Return prompts of equally many points and corners on the encoder's square.
+    """Scale prompts with equally many points and corners to the encoder's square.
 
-    A box is two points with labels of their own, and comes before the points.
+    A box becomes two corner points with separate labels, which precede the prompt's points.
     """
     height, width = image_hw
     coordinates, labels = [], []
     for prompt in prompts:
-        xy: list[tuple[float, float]] = []
-        of_prompt: list[int] = []
+        prompt_xy: list[tuple[float, float]] = []
+        prompt_labels: list[int] = []
         if prompt.box_xyxy is not None:
             left, top, right, bottom = prompt.box_xyxy
-            xy += [(left, top), (right, bottom)]
-            of_prompt += [_TOP_LEFT, _BOTTOM_RIGHT]
-        xy += [(point.x, point.y) for point in prompt.points]
-        of_prompt += [_POSITIVE if point.positive else _NEGATIVE for point in prompt.points]
-        coordinates.append(xy)
-        labels.append(of_prompt)
+            prompt_xy += [(left, top), (right, bottom)]
+            prompt_labels += [_TOP_LEFT, _BOTTOM_RIGHT]
+        prompt_xy += [(point.x, point.y) for point in prompt.points]
+        prompt_labels += [_POSITIVE if point.positive else _NEGATIVE for point in prompt.points]
+        coordinates.append(prompt_xy)
+        labels.append(prompt_labels)
     scale = torch.tensor([width, height], dtype=torch.float32, device=device)
     points = torch.tensor(coordinates, dtype=torch.float32, device=device) / scale * side
     return PromptBatch(points, torch.tensor(labels, dtype=torch.int32, device=device))

@@ -1,4 +1,4 @@
-"""Make a thing once, however many threads ask for it at the same time."""
+"""Make a value once, however many threads request it at the same time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Value = TypeVar("Value")
 
 
 class SingleFlight(Generic[Key, Value]):
-    """Runs one call a key at a time; whoever asks meanwhile waits for it and shares its result.
+    """Runs one call per key at a time; concurrent calls for the key wait and share its result.
 
-    A call that fails fails for those who waited for it; the next one tries again. A call whose
-    thread is interrupted (`KeyboardInterrupt`, `SystemExit`) is no failure: one of those who waited
-    makes the value.
+    The error of a call that fails is raised in the waiting threads too; the next call tries again.
+    A call whose thread is interrupted (`KeyboardInterrupt`, `SystemExit`) does not count as a
+    failure: one of the waiting threads makes the value.
     """
 
     def __init__(self) -> None:
@@ -27,33 +27,33 @@ class SingleFlight(Generic[Key, Value]):
         process_state.register(self)
 
     def reset_after_fork(self) -> None:
-        """Drop the calls under way: their threads are not in the child."""
+        """Drop the calls in progress: their threads are not in the child."""
         self._lock = threading.Lock()
         self._running: dict[Key, Future[Value]] = {}
 
     def run(self, key: Key, make: Callable[[], Value]) -> Value:
-        """Return `make()`, or the result of the call under way for the same key."""
+        """Return `make()`, or the result of the call in progress for the same key."""
         while True:
-            mine: Future[Value] = Future()
+            own: Future[Value] = Future()
             try:
                 with self._lock:
-                    flight = self._running.setdefault(key, mine)
-                if flight is mine:
+                    flight = self._running.setdefault(key, own)
+                if flight is own:
                     value = make()
-                    self._remove(key, mine)
-                    mine.set_result(value)
+                    self._remove(key, own)
+                    own.set_result(value)
                     return value
-            except BaseException as error:  # an interruption may come before `make` begins
-                self._remove(key, mine)
-                if not mine.done():
+            except BaseException as error:  # also an interruption before `make` begins
+                self._remove(key, own)
+                if not own.done():
                     is_failure = isinstance(error, Exception)
-                    mine.set_exception(error if is_failure else _InterruptedError())
+                    own.set_exception(error if is_failure else _InterruptedError())
                 raise
             with contextlib.suppress(_InterruptedError):
                 return flight.result()
 
     def _remove(self, key: Key, flight: Future[Value]) -> None:
-        """Free the key, before those who wait wake up and look at it again."""
+        """Free the key; called before the waiting threads wake up and look it up again."""
         with self._lock:
             if self._running.get(key) is flight:
                 del self._running[key]

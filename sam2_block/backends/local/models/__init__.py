@@ -1,1 +1,1 @@
-"""Models: finding, reading, loading and keeping their weights."""
+"""Models: find, read, load and share their weights."""

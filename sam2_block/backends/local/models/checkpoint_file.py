@@ -1,4 +1,4 @@
-"""Read a checkpoint's file; nothing in it can run code, or unpack to more than its own size."""
+"""Read a checkpoint file safely: it can neither run code nor unpack to more than its own size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sam2_block.backends.local.memory_errors import is_memory_error
 from sam2_block.compute.explicit_creation import CPU, CreateOn
 
 _SIGNATURES = {
-    b"version https://git-lfs": "a pointer of Git LFS (`git lfs pull` fetches the file)",
+    b"version https://git-lfs": "a Git LFS pointer (`git lfs pull` fetches the file)",
     b"<!doctype": "a web page",
     b"<html": "a web page",
 }
@@ -23,23 +23,25 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class UnusableFileError(Exception):
-    """A checkpoint's file cannot be used; the message goes on after the file's name."""
+    """A checkpoint file cannot be used; the message continues a sentence after the path."""
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any] | None, Any]:
     """Read a checkpoint onto the CPU.
 
     Args:
-        path: A `.safetensors` file that holds its own configuration, or what `torch.save` wrote.
+        path: A `.safetensors` file that holds its own configuration, or a file that `torch.save`
+            wrote.
 
     Returns:
-        The model's configuration, or None, and the content: tensors in plain containers.
+        The model's configuration (None for a file of `torch.save`) and the content: tensors in
+        plain containers.
 
     Raises:
-        UnusableFileError: The file holds something else, or is damaged.
+        UnusableFileError: The file cannot be read, holds anything else, or is damaged.
     """
     try:
-        with CreateOn(CPU):  # readers create tensors by functions that other libraries patch
+        with CreateOn(CPU):  # readers create tensors with functions that other libraries patch
             if path.suffix == ".safetensors":
                 return _read_safetensors(path)
             return None, _read_pt(path)
@@ -47,13 +49,13 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any] | None, Any]:
         raise
     except OSError as error:
         raise UnusableFileError(
-            f"cannot be read ({error.strerror or brief(error)}). Its folder is that of"
-            " SAM2_BLOCK_CHECKPOINT_DIR, or the cache of the Hugging Face Hub."
+            f"cannot be read ({error.strerror or brief(error)}). It is in the folder"
+            " SAM2_BLOCK_CHECKPOINT_DIR or in the cache of the Hugging Face Hub."
         ) from error
     except Exception as error:
         if is_memory_error(error):
             raise
-        # Damaged files fail in the readers with errors of many kinds (pickle, zip, JSON, key).
+        # Damaged files make the readers raise many types of error (pickle, zip, JSON, key).
         raise UnusableFileError(
             f"is not a checkpoint that can be read ({type(error).__name__}: {brief(error)}). If it"
             " is a download of Meta's checkpoint, delete it and fetch it again."
@@ -61,14 +63,14 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any] | None, Any]:
 
 
 def brief(error: Exception) -> str:
-    """Return the first lines of an error's message: no terminal codes, no advice of PyTorch's."""
+    """Return an error's first two lines, without terminal codes and PyTorch's own advice."""
     lines = [line.strip() for line in _ESCAPES.sub("", str(error)).splitlines()]
     lines = [line for line in lines if line and "weights_only" not in line]
     return printable(" ".join(lines[:2]), 200) or "no message"
 
 
 def printable(text: str, length: int = 60) -> str:
-    """Return text of a foreign file as it can stand in a message."""
+    """Return text of an untrusted file in a form that is safe in a message."""
     text = "".join(char if char.isprintable() else "?" for char in text)
     return text if len(text) <= length else text[: length - 3] + "..."
 
@@ -83,19 +85,19 @@ def _read_pt(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # PyTorch names the first object that is neither a tensor nor a plain container.
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if not is_archive and not found:
+        global_name = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if not is_archive and not global_name:
             raise
-        detail = f" ({printable(found[1])})" if found else ""
+        detail = f" ({printable(global_name[1])})" if global_name else ""
         raise UnusableFileError(
-            f"holds Python objects{detail} beside its weights. Only tensors in plain containers"
-            " are loaded, since anything else could run code. Save the weights on their own:"
+            f"holds Python objects{detail} besides its weights. Only tensors in plain containers"
+            " are loaded, since anything else could run code. Save only the weights:"
             " torch.save({'model': model.state_dict()}, path)."
         ) from error
 
 
 def _check_beginning(path: Path) -> None:
-    """Name what other files are often found under a checkpoint's name."""
+    """Recognise other types of file that often have a checkpoint's name."""
     with path.open("rb") as file:
         beginning = file.read(200)
     for signature, description in _SIGNATURES.items():
@@ -104,19 +106,19 @@ def _check_beginning(path: Path) -> None:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse an archive that is damaged, or unpacks to more than its file's size.
+    """Reject an archive that is damaged, or unpacks to more than its file's size.
 
-    PyTorch stores records as they are. One that is compressed, or in which records overlap, could
-    fill the memory from a file of any size.
+    PyTorch stores records uncompressed. With compressed or overlapping records, even a small file
+    could fill the memory.
     """
     with zipfile.ZipFile(path) as archive:
         _check_size(archive.infolist(), path.stat().st_size)
-        # PyTorch itself reads past a checksum that does not match, and a single flipped bit can
-        # ruin every mask.
+        # PyTorch itself ignores checksums that do not match, and a single flipped bit can ruin
+        # every mask.
         try:
             damaged = archive.testzip()
         except zipfile.BadZipFile:
-            damaged = "an entry of its index"
+            damaged = "an entry in its index"
     if damaged:
         raise UnusableFileError(
             f"is damaged: {printable(damaged)} does not match its checksum. Use another copy; or,"
@@ -139,7 +141,7 @@ def _check_size(entries: list[zipfile.ZipInfo], size: int) -> None:
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     from safetensors import safe_open
 
-    # The library checks every size in the header against that of the file.
+    # The library checks every size in the header against the file's size.
     with safe_open(path, framework="pt") as file:
         config = json.loads(file.metadata()["config"])
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -1,4 +1,4 @@
-"""Where the weights of a version are on this machine, and how they get there."""
+"""Find or download the checkpoint of a version."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ logger = logging.getLogger(__name__)
 
 DEMO_FILE = "demo.safetensors"
 
-# Of a path in a message: an operator's own, and worth more than other values.
+# Of a path in a message: longer than for other values, as the operator chose it and needs it.
 _MAX_PATH_LENGTH = 200
 
 
 def find_checkpoint(version: str, settings: LocalSettings) -> Path | None:
-    """Return the checkpoint's file if it is on this machine; nothing is downloaded.
+    """Return the path of the checkpoint if it is on this machine; download nothing.
 
-    Looked for, in this order: inside this package (`demo` only), in the operator's folder, in the
+    The locations, in this order: inside this package (`demo` only), the operator's folder, the
     cache of the Hugging Face Hub.
 
     Raises:
         OptionError: There is no such version.
-        SettingsError: The operator's folder cannot be looked into.
-        CheckpointInvalidError: What has the file's name in that folder is no file.
+        SettingsError: The operator's folder is not accessible.
+        CheckpointInvalidError: The path in that folder is not a regular file.
     """
     version = check_version(version)
     if version == DEMO:
@@ -45,24 +45,25 @@ def find_checkpoint(version: str, settings: LocalSettings) -> Path | None:
     release = META_RELEASES[version]
     if settings.checkpoint_dir is not None:
         path = settings.checkpoint_dir / release.checkpoint_file
-        if _is_there(path, version):
+        if _is_checkpoint(path, version):
             return path
     return hub.cached_file(release)
 
 
 def fetch_checkpoint(version: str, settings: LocalSettings) -> Path:
-    """Return the checkpoint's file, downloading it from the Hugging Face Hub if it is not here.
+    """Return the path of the checkpoint; download it from the Hugging Face Hub if needed.
 
     Raises:
         OptionError: There is no such version.
-        SettingsError: The operator's folder cannot be looked into.
-        CheckpointNotFoundError: It is not on this machine and cannot be downloaded; the message
-            says which file, where it was looked for, and how to get it.
-        CheckpointInvalidError: What is there, or was downloaded, is not the file.
+        SettingsError: The operator's folder is not accessible.
+        CheckpointNotFoundError: The file is not on this machine and cannot be downloaded; the
+            message names the file, the locations searched, and how to get it.
+        CheckpointInvalidError: The file in the operator's folder is not a regular file, or the
+            downloaded one is not the file that Meta published.
     """
-    found = find_checkpoint(version, settings)
-    if found is not None:
-        return found
+    path = find_checkpoint(version, settings)
+    if path is not None:
+        return path
     if version == DEMO:
         raise CheckpointNotFoundError(
             f"version demo: the file weights/{DEMO_FILE} is missing from the installed package;"
@@ -75,16 +76,17 @@ def fetch_checkpoint(version: str, settings: LocalSettings) -> Path:
     except CheckpointError as error:
         raise CheckpointInvalidError(f"version {version}: {error}") from error
     except Exception as error:
-        # Whatever keeps the Hub from answering, the way out is the same, so it is said here.
-        raise CheckpointNotFoundError(_not_found(version, release, settings, error)) from error
+        # The remedies are the same for every failed download, so one message lists them.
+        message = _not_found_message(version, release, settings, error)
+        raise CheckpointNotFoundError(message) from error
 
 
-def _is_there(path: Path, version: str) -> bool:
-    """Whether a file is in the operator's folder.
+def _is_checkpoint(path: Path, version: str) -> bool:
+    """Whether a checkpoint is in the operator's folder.
 
     Raises:
-        SettingsError: The folder cannot be looked into.
-        CheckpointInvalidError: It is a folder, a link that leads nowhere, or no regular file.
+        SettingsError: The folder is not accessible.
+        CheckpointInvalidError: The path is a folder, a broken link, or not a regular file.
     """
     folder = f"SAM2_BLOCK_CHECKPOINT_DIR ({_shortened(path.parent)})"
     try:
@@ -95,7 +97,7 @@ def _is_there(path: Path, version: str) -> bool:
             if os.path.islink(path):  # noqa: PTH114 - `Path.is_symlink` raises where this does not
                 raise CheckpointInvalidError(
                     f"version {version}: {path.name} in {folder} is a link to a file that does not"
-                    " exist. Mend the link, or remove it."
+                    " exist. Repair the link, or remove it."
                 ) from None
             if not path.parent.is_dir():
                 logger.warning(
@@ -103,11 +105,9 @@ def _is_there(path: Path, version: str) -> bool:
                 )
             return False
         reason = getattr(error, "strerror", None) or error
-        raise SettingsError(
-            f"{folder}: expected a folder that can be looked into; got: {reason}."
-        ) from error
+        raise SettingsError(f"{folder}: expected an accessible folder; got: {reason}.") from error
     if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
         raise CheckpointInvalidError(
             f"version {version}: {path.name} in {folder} is {kind}; expected the checkpoint's file."
         )
@@ -119,7 +119,7 @@ def _shortened(path: Path) -> str:
     return text if len(text) <= _MAX_PATH_LENGTH else f"{text[: _MAX_PATH_LENGTH - 3]}..."
 
 
-def _not_found(
+def _not_found_message(
     version: str, release: MetaRelease, settings: LocalSettings, error: Exception
 ) -> str:
     folder = _shortened(settings.checkpoint_dir) if settings.checkpoint_dir else "not set"

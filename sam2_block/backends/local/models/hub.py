@@ -1,4 +1,4 @@
-"""Meta's checkpoints on the Hugging Face Hub: download, check, and say why it failed."""
+"""Meta's checkpoints on the Hugging Face Hub: download, verify, and describe failures."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 _NO_CONNECTION = "there is no connection to {host}{proxy}"
 
-# Class of an error, by its name, since the client uses `requests` up to its release 0 and `httpx`
-# from 1 on -> reason. Of several in a chain the first of these counts.
+# Class name of an error -> reason. By name, since the client uses `requests` in its releases 0.x
+# and `httpx` from 1.0. If several match a chain of errors, the first of these applies.
 _REASONS = {
     "OfflineEngineError": "OFFLINE_MODE is enabled, so that nothing is downloaded",
     "OfflineModeIsEnabled": "HF_HUB_OFFLINE is set, so that nothing is downloaded",
@@ -41,7 +41,7 @@ _REASONS = {
 _STATUSES = {
     401: "access is refused (status 401); see HF_TOKEN",
     403: "access is refused (status 403); see HF_TOKEN",
-    404: "it is not there (status 404); see HF_ENDPOINT",
+    404: "the file was not found (status 404); see HF_ENDPOINT",
     407: "the proxy requires a login (status 407); see HTTPS_PROXY",
     429: "there were too many requests (status 429); try again later",
 }
@@ -52,26 +52,26 @@ class OfflineEngineError(Exception):
 
 
 def cached_file(release: MetaRelease) -> Path | None:
-    """Return the file of a release if the Hub's cache on this machine has it."""
+    """Return the path of a release's file in the Hub's cache on this machine, or None."""
     from huggingface_hub import try_to_load_from_cache
 
     try:
         cached = try_to_load_from_cache(release.hub_repo, release.checkpoint_file)
-    except OSError:  # a cache that cannot be entered holds nothing of use
+    except OSError:  # the cache is not accessible
         return None
     return Path(cached) if isinstance(cached, str) else None
 
 
 def download(release: MetaRelease) -> Path:
-    """Download the file of a release into the Hub's cache, and check it.
+    """Download the file of a release into the Hub's cache, and verify its SHA-256.
 
-    The download is `huggingface_hub`'s own: progress bar, resume, cache, and no request at all
-    where `HF_HUB_OFFLINE` is set. Nor is there one where the engine is offline.
+    `huggingface_hub` downloads it, with its progress bar, resume and cache. No request is sent if
+    `HF_HUB_OFFLINE` is set or the engine is offline.
 
     Raises:
         OfflineEngineError: The engine's `OFFLINE_MODE` is enabled.
-        CheckpointInvalidError: The file is not the one that Meta published; it is not kept.
-        Exception: Whatever the client raises; see `failure_reason`.
+        CheckpointInvalidError: The file is not the one that Meta published; it is deleted.
+        Exception: Any error of the client; see `failure_reason`.
     """
     if is_offline():
         raise OfflineEngineError
@@ -91,10 +91,10 @@ def download(release: MetaRelease) -> Path:
 
 
 def failure_reason(error: BaseException) -> str:
-    """Say why a download failed; no URL, path or header of the request is repeated.
+    """Return why a download failed, without any URL, path or header of the request.
 
     Args:
-        error: What the client raised.
+        error: The client's error.
     """
     from huggingface_hub import constants
 
@@ -104,7 +104,7 @@ def failure_reason(error: BaseException) -> str:
         if code in _DISK_FULL:
             return f"the disk of {constants.HF_HUB_CACHE} is full"
         if code in _NOT_PERMITTED:
-            return f"{constants.HF_HUB_CACHE} may not be written to (HF_HUB_CACHE)"
+            return f"{constants.HF_HUB_CACHE} is not writable (HF_HUB_CACHE)"
     if any(isinstance(link, ssl.SSLError) or "CERTIFICATE_" in str(link) for link in chain):
         return _REASONS["SSLError"]
     names = {parent.__name__ for link in chain for parent in type(link).__mro__}
@@ -115,15 +115,16 @@ def failure_reason(error: BaseException) -> str:
         status = getattr(getattr(link, "response", None), "status_code", None)
         if status is not None:
             return _STATUSES.get(status, f"the server responded with status {status}")
-    known = next((reason for name, reason in _REASONS.items() if name in names), None)
-    # Some releases of the client close it after a failed connection, and then report only that.
-    if known is None and any("client has been closed" in str(link) for link in chain):
-        known = _NO_CONNECTION
+    reason = next((reason for name, reason in _REASONS.items() if name in names), None)
+    # Some releases of `huggingface_hub` close their HTTP client after a failed connection, and then
+    # report only that it is closed.
+    if reason is None and any("client has been closed" in str(link) for link in chain):
+        reason = _NO_CONNECTION
     endpoint = urlsplit(constants.ENDPOINT)
     host = endpoint.hostname or "the Hub"
     is_direct = endpoint.scheme not in getproxies() or proxy_bypass(host)
     proxy = "" if is_direct else f" through the proxy of {endpoint.scheme.upper()}_PROXY"
-    return (known or type(error).__name__).format(host=host, proxy=proxy)
+    return (reason or type(error).__name__).format(host=host, proxy=proxy)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

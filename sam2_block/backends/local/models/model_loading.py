@@ -19,8 +19,8 @@ from sam2_block.errors import CheckpointInvalidError, ModelError
 from sam2_block.sam2 import sam2_package
 from sam2_block.versions import META_RELEASES
 
-# What Meta's own `build_sam2` adds to every configuration by default: when one mask is asked for
-# and it is not stable, the best of the other three is taken.
+# Options that Meta's `build_sam2` adds to every configuration by default: if a single mask is
+# requested and it is not stable, the best of the other three is selected.
 _POSTPROCESSING = {
     "dynamic_multimask_via_stability": True,
     "dynamic_multimask_stability_delta": 0.05,
@@ -31,15 +31,15 @@ _POSTPROCESSING = {
 def load_model(version: str, checkpoint: Path, device: torch.device) -> Any:
     """Build the model of a version and load its weights.
 
-    Neither the process's defaults nor another library's patches of PyTorch reach the model, and
-    PyTorch's random numbers are left alone: it is built without memory, and its weights are put
-    into place one by one.
+    The process's defaults and other libraries' patches of PyTorch do not affect the model, and
+    PyTorch's random state does not change: the model is built on the device `meta`, and its weights
+    are then assigned one by one.
 
     Args:
         version: One of `sam2_block.versions.NAMES`.
         checkpoint: A `.pt` file with this version's weights, as Meta or a training script saved
             them, or the demo's `.safetensors` file, which holds its own configuration.
-        device: Where the model is to live.
+        device: The device that its weights are moved to.
 
     Returns:
         A `sam2.modeling.sam2_base.SAM2Base` in evaluation mode, in single precision.
@@ -47,7 +47,7 @@ def load_model(version: str, checkpoint: Path, device: torch.device) -> Any:
     Raises:
         CheckpointInvalidError: The file cannot be read, or its weights do not fit the model, or
             are not all finite.
-        ModelError: Other code of the process kept the model from being built.
+        ModelError: Other code in the process interfered with building the model.
     """
     try:
         config, content = read_checkpoint(checkpoint)
@@ -66,14 +66,14 @@ def load_model(version: str, checkpoint: Path, device: torch.device) -> Any:
 def build_model(config: dict[str, Any]) -> Any:
     """Build a `SAM2Base` with random weights from the `model` node of a configuration.
 
-    Only classes of `sam2.modeling` are built: a configuration cannot name other code.
+    Only classes of `sam2.modeling` are instantiated; a configuration cannot name other code.
     """
     with CreateOn(CPU):
         return sam2_package.build(_completed(config))
 
 
 def meta_config(version: str) -> dict[str, Any]:
-    """Return the `model` node of Meta's configuration of a version, read from the package `sam2`.
+    """Return the `model` node of Meta's configuration of a version, from the package `sam2`.
 
     Args:
         version: One of `sam2_block.versions.META_RELEASES`.
@@ -94,7 +94,8 @@ def _build_empty(config: dict[str, Any]) -> Any:
         if is_memory_error(error):
             raise
         raise UnusableFileError(
-            f"has a configuration that builds no model ({type(error).__name__}: {brief(error)})."
+            "has a configuration from which no model can be built"
+            f" ({type(error).__name__}: {brief(error)})."
         ) from error
 
 
@@ -105,18 +106,18 @@ def _completed(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_warm_up(node: Any) -> Any:
-    """Return the configuration with position encodings that fill no cache when they are built.
+    """Return the configuration with the cache warm-up of position encodings turned off.
 
-    They would fill it on the first GPU there is, whichever device the operator chose.
+    The warm-up would run on the first GPU, even if the operator chose another device.
     """
     if isinstance(node, list):
         return [_without_warm_up(child) for child in node]
     if not isinstance(node, dict):
         return node
-    changed = {name: _without_warm_up(child) for name, child in node.items()}
+    copy = {name: _without_warm_up(child) for name, child in node.items()}
     if str(node.get("_target_", "")).endswith(".PositionEmbeddingSine"):
-        changed["warmup_cache"] = False
-    return changed
+        copy["warmup_cache"] = False
+    return copy
 
 
 def _check_finite(weights: StateDict) -> None:
@@ -124,38 +125,38 @@ def _check_finite(weights: StateDict) -> None:
     if damaged:
         raise UnusableFileError(
             f"is damaged: {len(damaged)} of its {len(weights)} weights hold numbers that are not"
-            f" finite (first {damaged[0]}). Use another copy, or an earlier state of the training."
+            f" finite (first {damaged[0]}). Use another copy, or an earlier checkpoint."
         )
 
 
 def _fill(model: Any, weights: StateDict, device: torch.device) -> None:
-    """Put weights into an empty model, which is then on the device, in single precision.
+    """Move the weights into an empty model, on the device and in single precision.
 
-    They go past `register_parameter`, which libraries patch for the whole process to keep the
-    weights of THEIR models off the memory.
+    They are assigned without `register_parameter`, which libraries patch for the whole process to
+    keep their own models' weights out of memory.
     """
     for prefix, module in model.named_modules():
-        for slots in (module._parameters, module._buffers):
-            for key in [key for key, slot in slots.items() if slot is not None]:
-                tensor = weights.pop(f"{prefix}.{key}" if prefix else key).detach()
-                tensor = tensor.to(
+        for tensors in (module._parameters, module._buffers):
+            for name in [name for name, tensor in tensors.items() if tensor is not None]:
+                weight = weights.pop(f"{prefix}.{name}" if prefix else name).detach()
+                weight = weight.to(
                     device, torch.float32, copy=True, memory_format=torch.contiguous_format
                 )
-                is_parameter = slots is module._parameters
-                slots[key] = torch.nn.Parameter(tensor, False) if is_parameter else tensor
+                is_parameter = tensors is module._parameters
+                tensors[name] = torch.nn.Parameter(weight, False) if is_parameter else weight
 
 
 def _check_filled(model: Any, version: str, device: torch.device) -> None:
-    """Refuse a model that other code of the process has changed, so that none is kept."""
+    """Reject a model that other code in the process has changed, so that it is never shared."""
     tensors = [*model.named_parameters(), *model.named_buffers()]
-    wrong = [
+    changed = [
         name
         for name, tensor in tensors
         if tensor.dtype is not torch.float32 or tensor.device.type != device.type
     ]
-    if wrong:
+    if changed:
         raise ModelError(
             f"SAM 2 {version} could not be loaded: other code of this process changed"
-            f" {len(wrong)} of its weights (first {wrong[0]}). Is a library patching PyTorch while"
-            " it loads a model of its own? Try again after that."
+            f" {len(changed)} of its weights (first {changed[0]}). A library may be patching"
+            " PyTorch while it loads its own model: try again when it is done."
         )

@@ -1,6 +1,6 @@
 """One loaded model for each (version, device, precision), shared by the whole process.
 
-Operators that give steps different checkpoint folders have one for each of these too.
+Settings with different checkpoint folders load separate models.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ logger = logging.getLogger(__name__)
 Key = tuple[str, str, str, str]
 """Version, device, precision, and folder of the checkpoint."""
 
-# Weights are read, and a model is built, on the CPU, whatever it will run on.
-_LOADS_ON = torch.device("cpu")
+# Models are read and built in the CPU's compute pool, even those that run on another device.
+_LOADING_DEVICE = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model and where it runs.
+    """A model, ready to run on a device.
 
     Attributes:
-        key: What identifies the weights and the arithmetic; part of every embedding's key.
-        network: What computes.
-        compute: Device and precision.
+        key: Identifies the weights and the arithmetic; part of every embedding's key.
+        network: The model.
+        compute: Its device and precision.
     """
 
     key: tuple[str, ...]
@@ -58,13 +58,13 @@ class LoadedModel:
 
 @dataclass(eq=False)
 class _Entry:
-    """A model that is kept.
+    """An entry of the registry.
 
     Attributes:
         loaded: The model.
-        nbytes: Memory that it takes.
-        uses: How many calls run on it now.
-        users: Who has used it and is not released.
+        nbytes: Bytes of memory that it takes.
+        uses: How many calls are running on it.
+        users: The users of `ModelRegistry.use` that have not been released.
     """
 
     loaded: LoadedModel
@@ -74,29 +74,30 @@ class _Entry:
 
 
 class ModelRegistry:
-    """Loads each model on first use and keeps it, within a budget of bytes. Thread-safe.
+    """Loads each model on first use and shares it, within a budget of bytes. Thread-safe.
 
-    Over the budget, the least recently used models are unloaded; never one in use, nor the one
-    used last, so that a single model is kept whatever its size.
+    Above the budget, the least recently used models are unloaded. A model in use and the most
+    recently used one never are, so that a single model stays loaded even if it exceeds the budget.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()  # the least recently used first
         self._flights: SingleFlight[Key, _Entry] = SingleFlight()
-        self._set_aside: list[_Entry] = []
+        self._inherited: list[_Entry] = []
         process_state.register(self)
 
     def reset_after_fork(self) -> None:
-        """Keep the models on the CPU. The calls that ran on them are not in the child.
+        """Keep the models on the CPU, with no calls running: those are not in the child.
 
-        What is on a GPU is the parent's, and freeing it would call its driver: it is set aside.
+        Models on a GPU belong to the parent. They are retained unused in `_inherited`, since
+        freeing them would call the GPU's driver.
         """
         self._lock = threading.Lock()
         for key, entry in list(self._entries.items()):
             entry.uses = 0
             if entry.loaded.compute.device.type != "cpu":
-                self._set_aside.append(self._entries.pop(key))
+                self._inherited.append(self._entries.pop(key))
 
     @contextlib.contextmanager
     def use(
@@ -107,8 +108,8 @@ class ModelRegistry:
         Args:
             version: One of `sam2_block.versions.NAMES`.
             settings: The operator's settings.
-            user: Keeps the model until `release`, or until it is itself gone; None keeps the model
-                for the rest of the process. Either way the budget holds.
+            user: Keeps the model loaded until `release`, or until the user is garbage-collected;
+                None keeps it for the rest of the process. The budget applies in either case.
 
         Yields:
             The model. It is not unloaded before the context ends.
@@ -121,23 +122,23 @@ class ModelRegistry:
         compute = choose_compute(settings)
         folder = "" if version == DEMO else str(settings.checkpoint_dir)
         key = (version, str(compute.device), compute.precision, folder)
-        entry = self._begin(key, user)
+        entry = self._begin_use(key, user)
         if entry is None:
-            loaded = self._flights.run(key, lambda: self._load(key, settings, compute))
-            entry = self._begin(key, user, loaded)
+            new = self._flights.run(key, lambda: self._load(key, settings, compute))
+            entry = self._begin_use(key, user, new)
         assert entry is not None
         try:
             yield entry.loaded
         finally:
-            self._end(key, entry, settings.model_bytes)
+            self._end_use(key, entry, settings.model_bytes)
 
     def get(self, version: str, settings: LocalSettings) -> LoadedModel:
-        """Return the model; see `use`. It may be unloaded, but whoever holds it can use it."""
+        """Return the model; see `use`. It stays usable even after the registry unloads it."""
         with self.use(version, settings) as loaded:
             return loaded
 
     def release(self, user: object) -> None:
-        """Unload the models that had this user and no other, and are not in use."""
+        """Remove a user; unload the models that then have no user and are not in use."""
         with self._lock:
             for key, entry in list(self._entries.items()):
                 entry.users.discard(user)
@@ -145,14 +146,14 @@ class ModelRegistry:
                     self._unload(key)
 
     def unload(self) -> None:
-        """Drop every model; the next call loads anew."""
+        """Drop every model; the next call loads it again."""
         with self._lock:
             self._entries.clear()
 
-    def _begin(self, key: Key, user: object, fresh: _Entry | None = None) -> _Entry | None:
-        """Count a use of the model that is kept, or of `fresh`, which then is."""
+    def _begin_use(self, key: Key, user: object, new: _Entry | None = None) -> _Entry | None:
+        """Count a use of the key's entry, which is `new` if there is none; None without either."""
         with self._lock:
-            entry = self._entries.get(key, fresh)
+            entry = self._entries.get(key, new)
             if entry is not None:
                 self._entries[key] = entry
                 self._entries.move_to_end(key)
@@ -160,18 +161,18 @@ class ModelRegistry:
                 entry.users.add(self if user is None else user)
             return entry
 
-    def _end(self, key: Key, entry: _Entry, max_bytes: int) -> None:
+    def _end_use(self, key: Key, entry: _Entry, max_bytes: int) -> None:
         with self._lock:
             entry.uses -= 1
             if not entry.users and not entry.uses and self._entries.get(key) is entry:
-                self._unload(key)  # it was released meanwhile
+                self._unload(key)  # its users were released during the call
             self._shrink(max_bytes)
 
-    def _shrink(self, max_bytes: int, coming_bytes: int = 0) -> None:
-        """Unload what is over the budget, or would be with a model that is about to be loaded."""
+    def _shrink(self, max_bytes: int, incoming_bytes: int = 0) -> None:
+        """Unload models until the rest, and one that is about to be loaded, fit the budget."""
         keys = list(self._entries)
-        for key in keys if coming_bytes else keys[:-1]:
-            if sum(entry.nbytes for entry in self._entries.values()) + coming_bytes <= max_bytes:
+        for key in keys if incoming_bytes else keys[:-1]:
+            if sum(entry.nbytes for entry in self._entries.values()) + incoming_bytes <= max_bytes:
                 return
             if not self._entries[key].uses:
                 self._unload(key)
@@ -183,11 +184,11 @@ class ModelRegistry:
     def _load(self, key: Key, settings: LocalSettings, compute: ComputeTarget) -> _Entry:
         version = key[0]
         with self._lock:
-            if key in self._entries:  # another flight may have landed since the first look
+            if key in self._entries:  # another thread may have loaded it since the first lookup
                 return self._entries[key]
         start = time.perf_counter()
         if version != DEMO:
-            # A download is nothing that a fork should wait for, but the import of the Hub is.
+            # A fork must not wait for a download, but must wait for the import of the Hub's client.
             with process_state.FORK_GATE.held():
                 import huggingface_hub.file_download  # noqa: F401
         checkpoint = fetch_checkpoint(version, settings)
@@ -196,7 +197,7 @@ class ModelRegistry:
             self._shrink(settings.model_bytes, file_bytes)
         with naming_memory_errors(version, compute):
             model = COMPUTE_POOL.run(
-                _LOADS_ON, lambda: load_model(version, checkpoint, compute.device)
+                _LOADING_DEVICE, lambda: load_model(version, checkpoint, compute.device)
             )
             network = COMPUTE_POOL.run(compute.device, lambda: make_network(model, compute))
         logger.info(
@@ -221,22 +222,22 @@ class ModelRegistry:
 
 
 def _identity(checkpoint: Path) -> tuple[str, int]:
-    """Return what tells a checkpoint from another of the same name, and its size in bytes.
+    """Return an identifier that changes when the file is replaced, and its size in bytes.
 
-    A model that is loaded again may come from a file that was replaced meanwhile. Embeddings that
-    were made with the old weights must not be used with the new ones.
+    The file may be replaced before the model is loaded again. Embeddings that were made with the
+    old weights must not be used with the new ones.
     """
     try:
         status = checkpoint.stat()
-    except OSError:  # reading the file says why
+    except OSError:  # reading the file raises the error that users see
         return "", 0
     return f"{status.st_mtime_ns}-{status.st_size}", status.st_size
 
 
 def _check_not_forked(settings: LocalSettings) -> None:
-    """Refuse CUDA where the parent has used it: its driver does not work in a forked child.
+    """Reject CUDA if the parent has used it: its driver does not work in a forked child.
 
-    PyTorch itself would say only that there is no CUDA device, and `auto` would take the CPU.
+    PyTorch itself would only report that there is no CUDA device, and `auto` would choose the CPU.
     """
     if settings.device != "cpu" and torch.cuda._is_in_bad_fork() and _cuda_devices():
         raise ForkError(
@@ -247,7 +248,7 @@ def _check_not_forked(settings: LocalSettings) -> None:
 
 @functools.cache
 def _cuda_devices() -> int:
-    # PyTorch says that it is in a bad fork wherever the parent only looked for CUDA.
+    # `_is_in_bad_fork` is also true if the parent only checked for CUDA and found no device.
     return torch.cuda.device_count()
 
 

@@ -1,4 +1,4 @@
-"""How much memory a model takes."""
+"""Measure how much memory a model takes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def tensor_bytes(holder: Any) -> int:
     """Return the bytes of all tensors that an object holds; shared memory counts once.
 
     Args:
-        holder: Any object. Containers and attributes are followed, and nothing else is.
+        holder: Any object. Only containers and attributes are followed.
     """
     storages: dict[int, int] = {}
     seen: set[int] = set()
-    waiting = [holder]
-    while waiting:
-        item = waiting.pop()
+    stack = [holder]
+    while stack:
+        item = stack.pop()
         if id(item) in seen:
             continue
         seen.add(id(item))
@@ -26,9 +26,9 @@ def tensor_bytes(holder: Any) -> int:
             storage = item.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
         elif isinstance(item, dict):
-            waiting.extend(item.values())
+            stack.extend(item.values())
         elif isinstance(item, (list, tuple, set, frozenset)):
-            waiting.extend(item)
+            stack.extend(item)
         elif hasattr(item, "__dict__") and not isinstance(item, (type, ModuleType)):
-            waiting.extend(vars(item).values())
+            stack.extend(vars(item).values())
     return sum(storages.values())

@@ -1,4 +1,4 @@
-"""Find a model's weights in what training scripts save, or say what is there instead."""
+"""Find a model's weights in what training scripts save, or describe what the file holds."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from sam2_block.backends.local.models.checkpoint_file import UnusableFileError, 
 StateDict = dict[str, Tensor]
 Shapes = Mapping[str, torch.Size]
 
-# What wrappers of PyTorch add to names: data parallel training, `torch.compile`, sharding,
+# Parts that PyTorch's wrappers add to names: data parallel training, `torch.compile`, sharding,
 # activation checkpointing.
 _WRAPPERS = re.compile(
     r"(?:^|(?<=\.))(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
 )
-# Every SAM 2 has this weight; what comes before its name comes before all.
+# Every SAM 2 has this weight; the prefix of its name is the prefix of all names.
 _FIRST_PART, _LANDMARK = "image_encoder", "image_encoder.trunk.pos_embed"
 _MAX_DEPTH = 3
 
-# Blocks of the trunk -> size, in Meta's four configurations.
+# Number of blocks in the trunk -> size, in Meta's four configurations.
 _SIZES = {12: "hiera_tiny", 16: "hiera_small", 24: "hiera_b_plus", 48: "hiera_large"}
 
-# A name's beginning -> whose it is.
-_OTHERS = {
+# Prefix of a weight's name -> description of a checkpoint that has such weights.
+_OTHER_MODELS = {
     "image_encoder.patch_embed": "the weights of the first Segment Anything (SAM 1)",
     "detector.": "the weights of SAM 3",
     "tracker.": "the weights of SAM 3",
@@ -39,34 +39,34 @@ _PARTS = ("image_encoder", "sam_mask_decoder", "sam_prompt_encoder", "memory_")
 def find_weights(content: Any, expected: Shapes, version: str) -> StateDict:
     """Find the weights of a model.
 
-    The state dict may be bare, or under any key (`model`, `state_dict`, ...), and its names may
-    have a prefix in common. Of several that fit, `model` is taken first, and averages of the
-    training (`ema`) last.
+    The state dict may be the content itself, or be under any key (`model`, `state_dict`, ...), and
+    its names may share a prefix. If several fit, `model` has the highest priority, and averages of
+    the training (`ema`) have the lowest.
 
     Args:
-        content: Of a checkpoint.
+        content: The content of a checkpoint.
         expected: Names and shapes of the model's weights.
-        version: Whose these are.
+        version: The model's version, for messages.
 
     Returns:
         Exactly the expected names, with tensors of the expected shapes, of any floating type.
 
     Raises:
-        UnusableFileError: There is no such state dict; the message says what there is.
+        UnusableFileError: There is no such state dict; the message describes the content.
     """
     closest: tuple[int, str] | None = None
     for weights in _candidates(content):
         problems = _problems(weights, expected)
         if not problems:
             return weights
-        rating = sum(len(names) for names in problems.values())
-        if closest is None or rating < closest[0]:
-            closest = rating, _misfit(weights, problems, version)
-    raise UnusableFileError(closest[1] if closest else f"holds {_description(content)}.")
+        problem_count = sum(len(names) for names in problems.values())
+        if closest is None or problem_count < closest[0]:
+            closest = problem_count, _mismatch_message(weights, problems, version)
+    raise UnusableFileError(closest[1] if closest else f"holds {_describe_content(content)}.")
 
 
 def _candidates(content: Any, depth: int = 0) -> Iterator[StateDict]:
-    """Find state dicts of SAM 2, complete or not."""
+    """Yield state dicts of SAM 2, complete or not, in order of preference."""
     if not isinstance(content, Mapping):
         return
     tensors = {
@@ -101,7 +101,7 @@ def _problems(weights: StateDict, expected: Shapes) -> dict[str, list[str]]:
         "missing": [name for name in expected if name not in weights],
         "not of this model": [name for name in weights if name not in expected],
         "of another shape": [name for name in shared if weights[name].shape != expected[name]],
-        "no dense floating numbers": [name for name in shared if not _is_plain(weights[name])],
+        "not dense floating-point": [name for name in shared if not _is_plain(weights[name])],
     }
     return {problem: names for problem, names in problems.items() if names}
 
@@ -111,17 +111,17 @@ def _is_plain(tensor: Tensor) -> bool:
     return is_dense and tensor.is_floating_point() and tensor.device.type != "meta"
 
 
-def _misfit(weights: StateDict, problems: dict[str, list[str]], version: str) -> str:
+def _mismatch_message(weights: StateDict, problems: dict[str, list[str]], version: str) -> str:
     other = _version(weights)
-    looks = f" They look like those of {other}." if other not in (None, version) else ""
+    hint = f" They look like those of {other}." if other not in (None, version) else ""
     details = "; ".join(
         f"{len(names)} {problem} ({_listed(names)})" for problem, names in problems.items()
     )
-    return f"holds weights that do not fit this version's model: {details}.{looks}"
+    return f"holds weights that do not fit this version's model: {details}.{hint}"
 
 
 def _version(weights: StateDict) -> str | None:
-    """Return whose weights they are, by the number of blocks and by what SAM 2.1 added."""
+    """Return the version of the weights, by the number of blocks and a weight new in SAM 2.1."""
     blocks = {
         name.split(".")[3] for name in weights if name.startswith("image_encoder.trunk.blocks.")
     }
@@ -129,11 +129,11 @@ def _version(weights: StateDict) -> str | None:
     return f"sam2.1_{size}" if size and "no_obj_embed_spatial" in weights else size
 
 
-def _description(content: Any) -> str:
-    """Say what a checkpoint holds that has no weights of SAM 2's image encoder."""
+def _describe_content(content: Any) -> str:
+    """Describe a checkpoint that has no weights of SAM 2's image encoder."""
     names = sorted(_tensor_names(content))
-    for beginning, description in _OTHERS.items():
-        if any(name.startswith(beginning) for name in names):
+    for prefix, description in _OTHER_MODELS.items():
+        if any(name.startswith(prefix) for name in names):
             return description
     parts = sorted({name.split(".")[0] for name in names if name.startswith(_PARTS)})
     if parts:
