@@ -1,1 +1,1 @@
-"""Where SAM 2 computes: threads, cores, and tensors whatever the process's defaults are."""
+"""How SAM 2 computes: threads, cores, and tensors independent of the process's defaults."""

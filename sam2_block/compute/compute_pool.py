@@ -1,18 +1,19 @@
-"""Where PyTorch's work on a CPU runs: in threads of this package's own, that last.
+"""Run PyTorch's work on a CPU in threads that this package owns and never ends.
 
-OpenMP, by which PyTorch uses several cores, keeps a team of threads for each thread that calls it.
+PyTorch uses several cores through OpenMP, which keeps a team of threads for each thread that calls
+it.
 
-A thread that has a team must not fork: the child has the team's records without its threads, and
-waits for them for ever (pytorch/pytorch#17199). Any thread of the application may fork, above all
-the main one. So nothing is computed in a caller's thread. Nor may a thread that has computed end
-during a fork: MKL frees its buffers then, under a lock that the child would wait for. So no thread
-of this package ends.
+A thread that has a team must not fork: the child inherits the team's records without its threads,
+and waits for them forever (pytorch/pytorch#17199). Any thread of the application may fork, most
+often the main one, so nothing is computed in a caller's thread. A thread that has computed must not
+end during a fork either: MKL then frees its buffers, under a lock that the child would wait for.
+Threads of this package therefore never end.
 
-A call runs in a thread without a team, and hands what takes long to `JobQueue`, by `each`. However
-many calls there are, as many cores are busy as the process may use, and no more.
+A call runs in a thread without a team, and passes its long computations to `JobQueue` through
+`each`. However many calls run, they keep all cores busy that the process may use, and no more.
 
-Where PyTorch's OpenMP is not GNU's (macOS, Windows, Intel's), a thread cannot be kept from having a
-team: there one thread runs the jobs of all calls, on all cores.
+If PyTorch's OpenMP is not GNU's (macOS, Windows, Intel's), a thread cannot be prevented from having
+a team. One thread then runs the jobs of all calls, on all cores.
 """
 
 from __future__ import annotations
@@ -35,52 +36,52 @@ from sam2_block.compute.openmp import can_use_one_thread, use_one_thread
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Calls under way at once, images apart; more wait for one of them.
+# Maximum number of concurrent calls, not counting those that encode an image; more calls wait.
 _MAX_CALLS = 64
 
 
-class _Here(threading.local):
-    """What the present thread is running."""
+class _ThreadState(threading.local):
+    """The call that the current thread runs, and the queue for its jobs."""
 
     call: tuple[JobQueue, Call] | None = None
 
 
-_here = _Here()
+_thread_state = _ThreadState()
 
 
 def each(job: Callable[[Item], None], items: Iterable[Item]) -> None:
-    """Run a job for each item, on all cores of the call that this is part of.
+    """Run a job for each item, on all cores of the current call.
 
-    Jobs run in no order, and in inference mode. Outside of a call, and within a job, they run here,
-    one after the other.
+    Jobs run in any order, in inference mode. Outside a call, and within a job, they run one after
+    the other in the current thread.
     """
-    if _here.call is None:
+    if _thread_state.call is None:
         for item in items:
             job(item)
         return
-    queue, call = _here.call
+    queue, call = _thread_state.call
     queue.run(call, job, list(items))
 
 
 def cores() -> int:
-    """Return how many jobs of `each` run at once here."""
-    return _here.call[0].cores if _here.call else 1
+    """Return how many jobs of `each` run at once in the current thread's call."""
+    return _thread_state.call[0].cores if _thread_state.call else 1
 
 
 class ComputePool:
-    """Runs calls, and the jobs that they consist of."""
+    """Runs calls and their jobs. Thread-safe."""
 
     def __init__(self) -> None:
         self.reset_after_fork()
         process_state.register(self)
 
     def reset_after_fork(self) -> None:
-        """Begin anew: the parent's threads are not in the child."""
+        """Start without threads and jobs: the parent's threads are not in the child."""
         self._lock = threading.RLock()
         self._calls: dict[int, ThreadPoolExecutor] = {}
         self._queues: dict[int, JobQueue] = {}
-        self._lanes: dict[int, Iterator[threading.Lock]] = {}
-        _here.call = None  # of the thread that forked
+        self._image_locks: dict[int, Iterator[threading.Lock]] = {}
+        _thread_state.call = None  # of the thread that forked
 
     def run(
         self,
@@ -90,29 +91,30 @@ class ComputePool:
         max_cores: int = 0,
         max_images: int = 0,
     ) -> Result:
-        """Return what a call returns, or raise what it raises.
+        """Run a call; return its result, or raise its error.
 
         Args:
-            device: Where it computes. On other devices than a CPU the call runs in the caller's
-                thread, and so on the caller's CUDA stream.
-            call: Runs without the caller's thread-local state, such as autocast.
-            max_cores: How many cores it may use; 0 for as many as the process may.
-            max_images: 0, or for a call that encodes an image, how many such calls run at once;
-                more wait, first come, first served.
+            device: The device that the call computes on. For any device but a CPU, the call runs in
+                the caller's thread, and so on the caller's CUDA stream.
+            call: Computes the result. On a CPU it runs without the caller's thread-local state,
+                such as autocast.
+            max_cores: Maximum number of cores that the call uses; 0 for all that the process may.
+            max_images: For a call that encodes an image, the maximum number of such calls that run
+                at once, first come, first served; 0 for any other call.
 
         Raises:
-            ForkError: This process was forked in the middle of such a call.
+            ForkError: This process was forked during such a call.
         """
-        if _here.call is not None:
+        if _thread_state.call is not None:
             return call()
         if device.type != "cpu":
-            with self._lane(max_images):
+            with self._image_lock(max_images):
                 return call()
         count = max_cores or usable_cores()
-        work = _Work(lambda: self._run_here(call, count, bool(max_images)))
+        work = _Work(lambda: self._run_call(call, count, bool(max_images)))
         try:
             self._start(work, max_images)
-        except RuntimeError:  # the interpreter is shutting down, or has no thread left to give
+        except RuntimeError:  # the interpreter is shutting down, or cannot start a thread
             return call()
         return work.result()
 
@@ -126,32 +128,33 @@ class ComputePool:
                 )
             try:
                 self._calls[max_images].submit(work.run)
-            except BaseException:  # interrupted as well: its thread may never begin
+            except BaseException:  # even an interruption: the pool's new thread may never start
                 del self._calls[max_images]
                 raise
 
-    def _lane(self, max_images: int) -> AbstractContextManager[object]:
-        """Return what bounds the images encoded at once on other devices than a CPU.
+    def _image_lock(self, max_images: int) -> AbstractContextManager[object]:
+        """Return the lock that an image is encoded under, on any device but a CPU.
 
-        Images line up in as many lanes in turn. A semaphore would not do: it is Python code, in
-        which `KeyboardInterrupt` may come before the permit is returned.
+        Images take `max_images` locks in turn, so that no more are encoded at once. A semaphore is
+        unsuitable: it is Python code, in which `KeyboardInterrupt` may occur before the permit is
+        released.
         """
         if not max_images:
             return nullcontext()
         with self._lock:
-            if max_images not in self._lanes:
-                lanes = [threading.Lock() for _ in range(max_images)]
-                self._lanes[max_images] = itertools.cycle(lanes)
-            return next(self._lanes[max_images])
+            if max_images not in self._image_locks:
+                locks = [threading.Lock() for _ in range(max_images)]
+                self._image_locks[max_images] = itertools.cycle(locks)
+            return next(self._image_locks[max_images])
 
-    def _run_here(self, call: Callable[[], Result], count: int, is_image: bool) -> Result:
+    def _run_call(self, call: Callable[[], Result], count: int, is_image: bool) -> Result:
         with process_state.FORK_GATE.held():
             queue = self._queue(count)
-            _here.call = queue, queue.begin(is_image)
+            _thread_state.call = queue, queue.begin(is_image)
             try:
                 return call()
             finally:
-                _here.call = None
+                _thread_state.call = None
 
     def _queue(self, count: int) -> JobQueue:
         count = count if can_use_one_thread() else 1
@@ -164,8 +167,8 @@ class ComputePool:
 class _Work(Generic[Result]):
     """A call, and its result for the thread that waits for it.
 
-    A `Future` would not do: its lock stays locked for good where the waiting thread is interrupted
-    (`KeyboardInterrupt`) at the wrong moment.
+    A `Future` is unsuitable: if the waiting thread is interrupted (`KeyboardInterrupt`) at the
+    wrong moment, its lock stays locked forever.
     """
 
     def __init__(self, call: Callable[[], Result]) -> None:
@@ -173,7 +176,7 @@ class _Work(Generic[Result]):
         self._outcome: SimpleQueue[tuple[Result | None, BaseException | None]] = SimpleQueue()
 
     def run(self) -> None:
-        """Make the result. Nobody need wait for it: an interrupted caller is gone before."""
+        """Compute the result. An interrupted caller has stopped waiting for it by then."""
         outcome: tuple[Result | None, BaseException | None]
         try:
             outcome = self._call(), None
@@ -181,17 +184,17 @@ class _Work(Generic[Result]):
             outcome = None, error
         del self._call
         self._outcome.put(outcome)
-        del outcome  # an error refers to this frame
+        del outcome  # an error's traceback refers to this frame
 
     def result(self) -> Result:
-        """Wait for the call, and return what it returned, or raise what it raised."""
+        """Wait for the call; return its result, or raise its error."""
         value, error = self._outcome.get()
         try:
             if error is not None:
                 raise error
             return cast(Result, value)
         finally:
-            del error  # it refers to this frame
+            del error  # its traceback refers to this frame
 
 
 COMPUTE_POOL = ComputePool()

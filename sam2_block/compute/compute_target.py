@@ -1,4 +1,4 @@
-"""A device and the precision on it."""
+"""The device and the precision that a model runs with."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class ComputeTarget:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of what is multiplied."""
+        """The type of the operands of matrix products."""
         return _DTYPES[self.precision]
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """Return the context in which the model runs; it ends with the call, in this thread only.
+        """Return the autocast context in which the model runs, for the current thread only.
 
-        Weights stay in single precision. An application's own autocast does not reach the model.
+        Weights stay in single precision. The context overrides an application's own autocast.
         """
         return self._autocast(self.precision)
 
     def full_precision(self) -> contextlib.AbstractContextManager[object]:
-        """Return the context for what is to be computed in single precision whatever was chosen."""
+        """Return the context for computations that are always in single precision."""
         return self._autocast("fp32")
 
     def _autocast(self, precision: str) -> contextlib.AbstractContextManager[object]:

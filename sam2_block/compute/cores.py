@@ -1,4 +1,4 @@
-"""How many cores this process may use."""
+"""Count the cores that this process may use."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import torch
 def usable_cores() -> int:
     """Return how many cores this process may keep busy, at least 1.
 
-    The least of: the cores that it may run on (affinity), its share of time on them (the quota of
-    its control group, by which containers are bounded), and the number of threads that the
-    application has PyTorch use, of which `OMP_NUM_THREADS` is one form.
+    The minimum of the cores that it may run on (affinity), the time quota of its control group
+    (the limit of a container), and PyTorch's number of threads, which the application may set (with
+    `OMP_NUM_THREADS`, for example).
     """
     count = torch.get_num_threads()
     if hasattr(os, "sched_getaffinity"):
@@ -29,16 +29,17 @@ def _cores_of_quota() -> int:
 
 
 def cores_of_quota(membership: Path, root: Path) -> int:
-    """Return how many whole cores a control group's quota of time comes to, rounded up.
+    """Return a control group's time quota in cores, rounded up.
 
-    Linux, `Documentation/admin-guide/cgroup-v2.rst` ("cpu.max") and `scheduler/sched-bwc.rst`.
+    Source: Linux, `Documentation/admin-guide/cgroup-v2.rst` ("cpu.max") and
+    `scheduler/sched-bwc.rst`.
 
     Args:
-        membership: The groups of a process, a line each: number, controllers and path.
-        root: Where the groups' folders are mounted.
+        membership: File that lists a process's groups, one per line: number, controllers, path.
+        root: Folder that the groups' file system is mounted on.
 
     Returns:
-        The least quota of the group and those around it; a large number where there is none.
+        The minimum over the group and its ancestors; a large number if none has a quota.
     """
     try:
         lines = membership.read_text().splitlines()
@@ -63,7 +64,7 @@ _NO_QUOTA = 2**16
 
 
 def _quota(group: Path) -> float:
-    """Return a group's quota in cores, of version 2 or 1."""
+    """Return a group's quota in cores, from the files of cgroup version 2 or 1."""
     try:
         if (group / "cpu.max").is_file():
             quota, period = (group / "cpu.max").read_text().split()

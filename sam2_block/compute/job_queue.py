@@ -1,9 +1,9 @@
-"""Jobs of all calls in one queue, for as many threads as cores.
+"""Queue the jobs of all calls for as many threads as there are cores.
 
-Of a parallel operation OpenMP makes a region of all cores with a barrier at its end, and an image
-is hundreds of operations. Where another process holds one of the cores, every barrier waits for the
-next slice of time there. A job here is some milliseconds of work on one core, and whichever core is
-free takes the next: only what truly needs all that went before waits for it.
+OpenMP runs a parallel operation as a region on all cores that ends with a barrier, and an image
+takes hundreds of operations. If another process occupies one of the cores, every barrier waits for
+the next time slice there. Here, a job is a few milliseconds of work on one core, and the next free
+core runs the next job. Only a computation that depends on all jobs before it waits for them.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from sam2_block.compute.openmp import use_one_thread
 
 Item = TypeVar("Item")
 
-# While prompts and images both wait, one turn of so many is an image's.
-_TURNS = 5
+# While jobs on prompts and on images are both queued, one in this many is on an image.
+_IMAGE_INTERVAL = 5
 
 
 @dataclass
 class Call:
-    """A call under way, whose jobs take their turns with those of others.
+    """A running call, whose jobs share the queue with those of other calls.
 
     Attributes:
-        is_image: It encodes an image. Those go first come, first served, so that one is ready
-            while the next begins. Prompts go in turns, a job of every call, and before images, so
-            that a short call waits neither for a long one nor for an image.
-        ticket: Its place in the order of arrival.
-        position: Of its next job among those of other calls on prompts.
+        is_image: Whether the call encodes an image. Images are first come, first served, so that
+            one is finished while the next begins. Calls on prompts alternate, one job of each in
+            turn, and have priority over images, so that a short call waits neither for a long one
+            nor for an image.
+        ticket: Position of the call in the order of arrival.
+        position: Round of the call's next job, if on prompts: each call runs one job per round.
     """
 
     is_image: bool
@@ -45,38 +46,39 @@ class Call:
 
 
 class JobQueue:
-    """Runs jobs in lasting threads that compute on one core each.
+    """Runs jobs in permanent threads, each of which computes on one core.
 
     Args:
-        cores: How many threads.
+        cores: Number of threads.
     """
 
     def __init__(self, cores: int) -> None:
         self.cores = cores
-        # Used by threads of this package only, which are never interrupted.
+        # Only threads of this package acquire it, and those are never interrupted.
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(cores, "sam2_block-core", use_one_thread)
         self._numbers = itertools.count()
         self._prompts: list[tuple[int, int, int, Callable[[], None]]] = []
         self._images: list[tuple[int, int, Callable[[], None]]] = []
-        self._now = 0  # position of the latest job on prompts
-        self._turn = 0
+        self._round = 0  # of the latest job on prompts
+        self._since_image = 0  # jobs on prompts in a row while images were queued
 
     def begin(self, is_image: bool) -> Call:
-        """Enter a call; its jobs come after those that others have been given by now."""
+        """Register a call; its jobs on prompts begin in the current round."""
         with self._lock:
-            return Call(is_image, next(self._numbers), self._now)
+            return Call(is_image, next(self._numbers), self._round)
 
     def run(self, call: Call, job: Callable[[Item], None], items: Sequence[Item]) -> None:
         """Run a job for each item, and wait for all of them.
 
         Args:
-            call: Whose jobs these are.
-            job: Runs in inference mode, in any thread, in any order.
-            items: What the jobs are about.
+            call: The call that the jobs belong to.
+            job: Called with an item, in inference mode, in any thread, in any order.
+            items: The items of the jobs.
 
         Raises:
-            BaseException: What a job raised. Jobs that have not begun by then do not run.
+            BaseException: The error of a job that failed. Jobs that have not begun by then do not
+                run.
         """
         batch = _Batch(job, len(items))
         with self._lock:
@@ -85,7 +87,7 @@ class JobQueue:
         for _ in items:
             try:
                 self._threads.submit(self._run_next)
-            except RuntimeError:  # the interpreter is shutting down, or has no thread left to give
+            except RuntimeError:  # the interpreter is shutting down, or cannot start a thread
                 self._run_next()
         batch.wait()
 
@@ -99,21 +101,21 @@ class JobQueue:
 
     def _run_next(self) -> None:
         with self._lock:
-            if self._images and (not self._prompts or self._turn == _TURNS - 1):
-                self._turn = 0
+            if self._images and (not self._prompts or self._since_image == _IMAGE_INTERVAL - 1):
+                self._since_image = 0
                 run = heapq.heappop(self._images)[-1]
             else:
-                self._turn = self._turn + 1 if self._images else 0
-                self._now, _, _, run = heapq.heappop(self._prompts)
+                self._since_image = self._since_image + 1 if self._images else 0
+                self._round, _, _, run = heapq.heappop(self._prompts)
         run()
 
 
 @dataclass
 class _Batch:
-    """The jobs of one `JobQueue.run`; it ends with them."""
+    """The jobs of one `JobQueue.run`, which returns when all of them have ended."""
 
     job: Callable[[Any], None]
-    left: int
+    remaining: int
     error: BaseException | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     is_done: threading.Event = field(default_factory=threading.Event)
@@ -126,16 +128,16 @@ class _Batch:
         except BaseException as error:
             self.error = error
         with self.lock:
-            self.left -= 1
-            if self.left == 0:
+            self.remaining -= 1
+            if self.remaining == 0:
                 self.is_done.set()
 
     def wait(self) -> None:
-        if self.left:
+        if self.remaining:
             self.is_done.wait()
         error, self.error = self.error, None
         try:
             if error is not None:
                 raise error
         finally:
-            del error  # it refers to this frame
+            del error  # its traceback refers to this frame

@@ -1,4 +1,4 @@
-"""OpenMP, by which PyTorch uses several cores of a CPU."""
+"""Control OpenMP, through which PyTorch uses several cores of a CPU."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def can_use_one_thread() -> bool:
 
 
 def use_one_thread() -> None:
-    """Have PyTorch compute in this thread alone what this thread asks of it from now on.
+    """Make PyTorch run the current thread's operations in this thread only, from now on.
 
-    OpenMP's number of threads belongs to the thread that calls: other threads, and the number that
-    PyTorch says it uses, stay as they are.
+    OpenMP's number of threads is local to the calling thread: other threads, and the number that
+    `torch.get_num_threads` returns in them, do not change.
     """
-    torch.get_num_threads()  # a thread's first call copies the process's number
+    torch.get_num_threads()  # a thread's first call overwrites its number with the process's
     gnu = _gnu_openmp()
     if gnu is not None:
         gnu.set_num_threads(1)
@@ -31,25 +31,25 @@ def use_one_thread() -> None:
 
 @functools.cache
 def _gnu_openmp() -> LibController | None:
-    """Return GNU's OpenMP as PyTorch has loaded it; a process may hold several copies."""
+    """Return the copy of GNU's OpenMP that PyTorch uses; a process may have several loaded."""
     copies = [
         library
         for library in ThreadpoolController().select(user_api="openmp").lib_controllers
         if library.prefix == "libgomp"
     ]
     folder = Path(torch.__file__).parent
-    own = [
+    of_pytorch = [
         library
         for library in copies
         if {folder, folder.with_name("torch.libs")} & set(Path(library.filepath).parents)
     ]
-    if own:
-        return own[0]
+    if of_pytorch:
+        return of_pytorch[0]
     return copies[0] if len(copies) == 1 else None
 
 
 def _set_mkl_threads(count: int) -> None:
-    """Set the number of this thread in MKL, which has one of its own after `set_num_threads`."""
+    """Set the current thread's number in MKL, which is separate after `torch.set_num_threads`."""
     set_threads = _mkl_set_threads()
     if set_threads is not None:
         set_threads(count)
@@ -57,7 +57,7 @@ def _set_mkl_threads(count: int) -> None:
 
 @functools.cache
 def _mkl_set_threads() -> Callable[[int], int] | None:
-    """Return the function of the MKL that is part of PyTorch's library."""
+    """Return the function of the MKL that PyTorch's library includes; None without MKL."""
     library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
     try:
         function: Callable[[int], int] = ctypes.CDLL(str(library)).MKL_Set_Num_Threads_Local
