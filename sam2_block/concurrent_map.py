@@ -1,4 +1,4 @@
-"""Work on several things at once, and have the results in order."""
+"""Call a function with several items at once, and return the results in order."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ def map_concurrently(
     """Call a function with every item, `max_workers` of them at a time.
 
     Args:
-        call: Called in threads of its own where `max_workers` is more than 1.
-        items: What it is called with.
+        call: The function; called in separate threads if `max_workers` is more than 1.
+        items: Its arguments.
         max_workers: 1 or more.
 
     Returns:
         The results, in the order of the items.
 
     Raises:
-        Exception: What the first item in order to fail raised; items not yet begun are dropped.
+        Exception: The error of the first item, in order, that failed; items not yet begun are
+            dropped.
     """
     if max_workers == 1 or len(items) < 2:
         return [call(item) for item in items]
@@ -38,21 +39,21 @@ def stream_concurrently(
 ) -> Generator[Result, None, None]:
     """Call a function with every item of a stream, `max_workers` of them at a time.
 
-    The next item is taken from the stream while the calls before it run: no more than
-    `max_workers + ahead` items and results are held.
+    The next item is read from the stream while the calls before it run. At most
+    `max_workers + ahead` items and results are in memory.
 
     Args:
-        call: Called in threads of its own.
+        call: The function; called in separate threads.
         items: Iterated in the thread that iterates over the results.
         max_workers: 1 or more.
-        ahead: Maximum of items taken beyond those that can run, 1 or more.
+        ahead: Maximum number of items read beyond `max_workers`, 1 or more.
 
     Yields:
         The results, in the order of the items.
 
     Raises:
-        Exception: What the first item in order to fail raised, in its turn. Items not yet begun
-            are dropped then, as they are when the iterator is closed.
+        Exception: The error of the first item, in order, that failed; raised in place of its
+            result. Items not yet begun are dropped, as they are when the iterator is closed.
     """
     with ThreadPoolExecutor(max_workers, "sam2_block-image") as threads:
         pending: deque[Future[Result]] = deque()

@@ -1,27 +1,28 @@
-"""What this package shares across a process, and what becomes of it in a forked child.
+"""State that this package shares across a process, and its reset in a forked child.
 
 A forked child has one thread, and a copy of everything else: locks that threads of the parent hold
-and that nobody in the child will release, pools without their threads, sockets that the parent
-goes on using. gunicorn with `--preload`, `multiprocessing` with `fork` and PyTorch's `DataLoader`
-all fork. So every object that holds such a thing registers here, and is reset in the child:
+and that no thread of the child will release, pools without their threads, and sockets that the
+parent still uses. gunicorn with `--preload`, `multiprocessing` with `fork` and PyTorch's
+`DataLoader` all fork. Every object that holds such a resource therefore registers here, and is
+reset in the child:
 
 - `ForkGate`: open, and without holders.
-- `SharedObjects`, `RecentKeys`: a new lock. What they hold stays, and is reset by itself.
-- `SingleFlight`: no call under way; the child makes the value itself.
-- `EmbeddingCache`: keeps its embeddings, which are memory of the child, and counts their bytes.
-- `ModelRegistry`: keeps the models on the CPU, none in use; those on a GPU are unusable, and go.
-- `ComputePool`: no threads and no jobs; the first call starts some.
+- `SharedObjects`, `RecentKeys`: a new lock. Their contents stay, and are reset separately.
+- `SingleFlight`: no call in progress; the child makes the value itself.
+- `EmbeddingCache`: its embeddings stay, as the child has a copy; their bytes are recounted.
+- `ModelRegistry`: models on the CPU stay, not in use; those on a GPU are unusable, and removed.
+- `ComputePool`: no threads and no jobs; the first call starts threads.
 - `ExpiringSemaphore`: no holders. The parent's requests are not the child's.
 - `RemoteService`: no client; the first request opens one. The parent's connections stay open.
 
-Locks are entered by `with` themselves, and not by methods or a `Condition` around them: those are
-Python code, in which `KeyboardInterrupt` may come while the lock is held and not yet released.
+Code acquires locks directly, with `with`, and not through methods or a `Condition`: those are
+Python code, in which `KeyboardInterrupt` may occur while the lock is held and not yet released.
 
-The settings that `sam2_block` has read from the environment stay as they are.
+The settings that `sam2_block` has read from the environment do not change.
 
-Native libraries (OpenMP, oneDNN, MKL) have locks of their own, and a module that is being imported
-is locked as well. Those cannot be reset. So `FORK_GATE` keeps a fork waiting until no thread of
-this package is in such code, and code that is about to begin waits for the fork.
+Native libraries (OpenMP, oneDNN, MKL) have their own locks, and a module is locked during its
+import. These locks cannot be reset. `FORK_GATE` therefore delays a fork until no thread of this
+package runs such code, and delays such code while a fork is in progress.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from sam2_block.errors import ForkError
 
 Shared = TypeVar("Shared", bound="Closeable")
 
-# The longest wait of a fork: more than an encoding or a load from a slow disk takes.
+# Maximum wait before a fork: longer than an encoding, or than loading a model from a slow disk.
 FORK_TIMEOUT_S = 60.0
 
 
@@ -52,48 +53,48 @@ class Closeable(Protocol):
     """An object that holds resources."""
 
     def close(self) -> None:
-        """Release them."""
+        """Release the resources."""
 
 
 _registered: weakref.WeakSet[Resettable] = weakref.WeakSet()
 
 
 def register(shared: Resettable) -> None:
-    """Have an object reset in every forked child, for as long as the object exists."""
+    """Register an object to be reset in every forked child, as long as the object exists."""
     _registered.add(shared)
 
 
 class ForkGate:
-    """Keeps forks apart from code that must not be cut in two by one.
+    """Prevents forks while other threads run code that a fork must not interrupt.
 
-    `KeyboardInterrupt` may come at any step, the hooks of a fork included. What the interrupted
-    thread leaves behind goes with its frame, or expires, so that nobody waits for ever.
+    `KeyboardInterrupt` may occur at any step, even in the hooks of a fork. The state of an
+    interrupted thread is freed with its frame, or expires, so that no thread waits forever.
     """
 
     def __init__(self) -> None:
-        self._was_cut = False
-        self._start()
+        self._was_forked_while_held = False
+        self._reset()
 
-    def _start(self) -> None:
+    def _reset(self) -> None:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._holders: weakref.WeakSet[_Holder] = weakref.WeakSet()
-        self._forking: set[int] = set()  # threads
-        self._thread = threading.local()
+        self._forking: set[int] = set()  # identifiers of threads
+        self._thread_state = threading.local()
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Delay forks by other threads while the context lasts; wait for forks under way.
+        """Delay forks by other threads until the context ends; wait for forks in progress.
 
         Raises:
-            ForkError: This process was itself forked while a thread held the gate.
+            ForkError: This process was itself forked while a thread of its parent held the gate.
         """
-        if self._was_cut:
+        if self._was_forked_while_held:
             raise ForkError(
                 "this process was forked while its parent was loading or running SAM 2, and cannot"
                 " run SAM 2. Fork at another time, or start the process by 'spawn' or 'forkserver'."
             )
-        if self._is_held_here():
+        if self._is_held_by_this_thread():
             yield
             return
         holder = _Holder()
@@ -102,47 +103,48 @@ class ForkGate:
                 if not self._changed.wait_for(lambda: not self._forking, 2 * FORK_TIMEOUT_S):
                     self._forking.clear()  # of forks whose hooks were interrupted
                 self._holders.add(holder)
-            self._thread.is_holding = True
+            self._thread_state.is_holding = True
             yield
         finally:
-            self._thread.is_holding = False
-            with self._lock:  # of the child, where the holder itself forked
+            self._thread_state.is_holding = False
+            with self._lock:  # the child's new lock, if the holder itself forked
                 self._holders.discard(holder)
                 self._changed.notify_all()
 
-    def _is_held_here(self) -> bool:
-        return getattr(self._thread, "is_holding", False)
+    def _is_held_by_this_thread(self) -> bool:
+        return getattr(self._thread_state, "is_holding", False)
 
     def before_fork(self) -> None:
-        """Wait until nobody holds the gate, or `FORK_TIMEOUT_S`; let nobody in meanwhile."""
+        """Close the gate, and wait until it has no holders, for at most `FORK_TIMEOUT_S`."""
         with self._lock:
             self._forking.add(threading.get_ident())
-            if not self._is_held_here():  # it would wait for itself
+            if not self._is_held_by_this_thread():  # otherwise it would wait for itself
                 self._changed.wait_for(lambda: not self._holders, FORK_TIMEOUT_S)
 
     def after_fork_in_parent(self) -> None:
-        """Let threads in again."""
+        """Open the gate again."""
         with self._lock:
             self._forking.discard(threading.get_ident())
             self._changed.notify_all()
 
     def after_fork_in_child(self) -> None:
-        """Start anew, but for the knowledge that a holder was cut off."""
-        self._was_cut = self._was_cut or bool(self._holders)
-        self._start()
+        """Reset the gate, but record whether the fork interrupted a holder."""
+        self._was_forked_while_held = self._was_forked_while_held or bool(self._holders)
+        self._reset()
 
 
 class _Holder:
-    """Stands for a context that holds a gate; gone when its frame is."""
+    """Represents a context that holds a gate; freed with the context's frame."""
 
 
 class SharedObjects:
-    """Objects that all of a process uses: one for each key, made on first use. Thread-safe."""
+    """Objects shared by the whole process: one per key, made on first use. Thread-safe."""
 
     def __init__(self) -> None:
         self.reset_after_fork()
         register(self)
-        # An object and its users, in one step: a fork or an interruption may come between two.
+        # One value holds both an object and its users, as a fork or an interruption may come
+        # between two assignments.
         self._objects: dict[Hashable, tuple[Any, weakref.WeakSet[Any]]] = {}
 
     def reset_after_fork(self) -> None:
@@ -153,8 +155,8 @@ class SharedObjects:
         """Return the object of a key.
 
         Args:
-            key: What identifies it.
-            make: Makes it.
+            key: Identifies the object.
+            make: Makes the object.
             user: Keeps the object until `release`; None keeps it for the rest of the process.
         """
         with self._lock:
@@ -166,7 +168,7 @@ class SharedObjects:
             return shared
 
     def release(self, user: object) -> None:
-        """Close the objects that had this user and no other."""
+        """Close the objects that have this user and no other."""
         unused = []
         with self._lock:
             for key, (shared, users) in list(self._objects.items()):
