@@ -1,4 +1,4 @@
-"""What the blocks of this plugin share: the operator's settings, and where SAM 2 runs."""
+"""Base class of the blocks: it holds the operator's settings and selects the backend."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Sam2Block(WorkflowBlock):
     """A block that runs SAM 2.
 
     Args:
-        backend: Where SAM 2 runs, whatever the step says; None to do as the step says.
-        **settings: The operator's settings, one for each of `sam2_block.settings.SETTING_NAMES`.
+        backend: The backend for every step; None to select one by the step's fields.
+        **settings: The operator's settings, one per name in `sam2_block.settings.SETTING_NAMES`.
     """
 
     def __init__(self, backend: Backend | None, **settings: Any) -> None:
@@ -39,15 +39,15 @@ class Sam2Block(WorkflowBlock):
 
     @classmethod
     def get_init_parameters(cls) -> list[str]:
-        """Return the names of the initializers that the block is made with."""
+        """Return the names of the constructor's parameters."""
         return ["backend", *SETTING_NAMES]
 
     def close(self) -> None:
-        """End the use of this step; the engine calls it.
+        """Mark this step as closed; the engine calls this method.
 
-        A server closes the engine after every request. So nothing is freed here that the next
-        request needs: models, embeddings and connections belong to the process, within the bounds
-        that its operator sets.
+        A server closes the engine after every request, so this frees nothing that the next request
+        needs: models, embeddings and connections belong to the process, within the bounds that its
+        operator sets.
         """
         self._is_closed = True
         self._given_backend = None
@@ -59,12 +59,12 @@ class Sam2Block(WorkflowBlock):
         api_url: str | None,
         api_key: str | None,
     ) -> Backend:
-        """Return where SAM 2 runs for a step with these fields.
+        """Return the backend for a step with these fields.
 
         Raises:
             ClosedError: The step is closed.
             OptionError: The operator does not allow that version.
-            ExecutionNotAllowedError: SAM 2 may not run there.
+            ExecutionNotAllowedError: SAM 2 may not run on that target.
             EndpointNotAllowedError: The operator does not allow that server.
         """
         if self._is_closed:

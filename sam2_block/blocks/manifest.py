@@ -1,4 +1,4 @@
-"""The fields that the manifests of this plugin share, and what all blocks declare of themselves."""
+"""Fields and declarations that the manifests of this plugin share."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from roboflow_workflows.prototypes.block import (
 
 from sam2_block.backends.execution import check_target
 from sam2_block.blocks.engine.declarations import ENGINE_COMPATIBILITY, RESTRICTIONS
-from sam2_block.blocks.relevance import refuse_fields_without_effect, relevant_where
-from sam2_block.blocks.unknown_fields import refuse_unknown_fields
+from sam2_block.blocks.relevance import reject_fields_without_effect, relevant_where
+from sam2_block.blocks.unknown_fields import reject_unknown_fields
 from sam2_block.errors import SettingsError
 from sam2_block.settings import Settings
 from sam2_block.versions import DEFAULT, DEMO, VersionName, check_remote_version
@@ -40,9 +40,9 @@ from sam2_block.versions import DEFAULT, DEMO, VersionName, check_remote_version
 ExecutionMode = Literal["auto", "local", "remote"]
 
 Images = Selector(kind=[IMAGE_KIND])
-# In each union the literal form comes first: the engine shows the first part's error.
+# The literal form comes first in each union: the engine shows the error of the first member.
 Version = VersionName | Selector(kind=[STRING_KIND])
-_Text = Annotated[str, Strict()]  # bytes are no text, as at run time
+_Text = Annotated[str, Strict()]  # rejects bytes, as at run time
 ApiUrl = _Text | Selector(kind=[STRING_KIND, SECRET_KIND]) | None
 ApiKey = _Text | Selector(kind=[SECRET_KIND, STRING_KIND]) | None
 
@@ -55,10 +55,10 @@ def type_field(block_type: str) -> Any:
 
 
 def images_field() -> Any:
-    """Return the field `images`, which the engine's own blocks take as `image`, too."""
+    """Return the field `images`; it may also be named `image`, as in the engine's own blocks."""
     return Field(
         title="Image",
-        description="The image, or the batch of images, that SAM 2 sees.",
+        description="The image, or the batch of images, to run SAM 2 on.",
         examples=["$inputs.image", "$steps.cropping.crops"],
         validation_alias=AliasChoices("images", "image"),
     )
@@ -70,8 +70,8 @@ def version_field() -> Any:
         default=DEFAULT,
         title="Version",
         description="The model: `demo` (built in, for demos and tests only), SAM 2 (`hiera_tiny` to"
-        " `hiera_large`) or SAM 2.1 (`sam2.1_hiera_tiny` to `sam2.1_hiera_large`). On a server:"
-        " SAM 2 only.",
+        " `hiera_large`) or SAM 2.1 (`sam2.1_hiera_tiny` to `sam2.1_hiera_large`). Remote execution"
+        " supports SAM 2 only.",
         examples=["hiera_tiny", "sam2.1_hiera_large", "$inputs.sam2_version"],
         json_schema_extra={"always_visible": True},
     )
@@ -82,14 +82,17 @@ def execution_mode_field() -> Any:
     return Field(
         default="auto",
         title="Execution Mode",
-        description="Where SAM 2 runs: in this process, on a server through its SAM 2 endpoint, or"
-        " where the engine runs its own models.",
+        description="Where SAM 2 runs: in this process (`local`), on a server through its SAM 2"
+        " endpoint (`remote`), or wherever the engine runs its own models (`auto`).",
         examples=["auto", "local", "remote"],
         json_schema_extra={
             "values_metadata": {
-                "auto": {"name": "Auto", "description": "As the engine's own blocks."},
+                "auto": {"name": "Auto", "description": "Where the engine's own blocks run."},
                 "local": {"name": "Local", "description": "In this process."},
-                "remote": {"name": "Remote", "description": "Through a server's SAM 2 endpoint."},
+                "remote": {
+                    "name": "Remote",
+                    "description": "On a server, through its SAM 2 endpoint.",
+                },
             },
         },
     )
@@ -100,8 +103,8 @@ def api_url_field() -> Any:
     return Field(
         default=None,
         title="API URL",
-        description="For remote execution: the server. By default the one that the operator of the"
-        " engine chose; the operator also decides which others may be named here.",
+        description="For remote execution: the URL of the server. Defaults to the server that the"
+        " engine's operator configured; the operator also decides which other servers are allowed.",
         examples=[
             "https://serverless.roboflow.com",
             "http://localhost:9001",
@@ -117,8 +120,8 @@ def api_key_field() -> Any:
     return Field(
         default=None,
         title="API Key",
-        description="For remote execution: the Roboflow API key that the server is to see. By"
-        " default the operator's key, on the operator's server.",
+        description="For remote execution: the Roboflow API key to send. Defaults to the operator's"
+        " key, which is sent to the operator's server only.",
         examples=["$inputs.api_key", "$steps.secrets.roboflow_api_key"],
         json_schema_extra={"private": True, **_REMOTE_ONLY},
     )
@@ -132,7 +135,7 @@ def manifest_config(
     search_keywords: list[str],
     priority: float,
 ) -> ConfigDict:
-    """Return the `model_config` of a block's manifest: what the editor shows of the block."""
+    """Return the `model_config` of a block's manifest, with the texts that the editor shows."""
     return ConfigDict(
         json_schema_extra={
             "title": name,
@@ -151,39 +154,39 @@ def manifest_config(
                 "needsGPU": False,
                 "inference": True,
             },
-            "additionalProperties": False,  # `refuse_unknown_fields`
+            "additionalProperties": False,  # enforced by `reject_unknown_fields`
         },
-        extra="allow",  # until that has named them
+        extra="allow",  # `reject_unknown_fields` names them in its error
         protected_namespaces=(),
-        hide_input_in_errors=True,  # an API key may be in it
+        hide_input_in_errors=True,  # the input may contain an API key
     )
 
 
 class Sam2Manifest(WorkflowBlockManifest):
-    """What every block that runs SAM 2 declares; the further fields are those of the block."""
+    """The manifest of a block that runs SAM 2; subclasses add the fields of their block."""
 
     name: str = Field(
         title="Step Name",
-        description="Unique name of the step; other steps refer to its outputs by it.",
+        description="Unique name of the step, by which other steps refer to its outputs.",
         examples=["segmentation"],
     )
 
     def model_post_init(self, context: Any) -> None:
-        """Refuse, at compile time, what cannot be run where the step says, or has no effect.
+        """Reject, at compile time, a step that cannot run as configured, and useless fields.
 
-        Not a validator of pydantic's: the engine runs those again on every value that comes in at
-        run time and hides what they say. `run` checks those values, and says it.
+        This is not a pydantic validator: the engine runs validators again on every value that it
+        resolves at run time, and hides their messages. `run` checks those values with messages.
         """
-        refuse_unknown_fields(self)
+        reject_unknown_fields(self)
         self.check_execution_mode()
         self.check_version_of_remote_step()
-        refuse_fields_without_effect(self)
+        reject_fields_without_effect(self)
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Name the alternatives of every field, so that a form can offer them by name."""
+        """Add a title to each alternative of a field, so that a form can offer it by name."""
         schema = handler(core_schema)
         for field in handler.resolve_ref_schema(schema).get("properties", {}).values():
             for alternative in field.get("anyOf", []):
@@ -192,52 +195,52 @@ class Sam2Manifest(WorkflowBlockManifest):
 
     @property
     def runs_remotely(self) -> bool:
-        """Whether the step asks for remote execution, wherever the engine runs."""
+        """Whether the step itself requests remote execution, wherever the engine runs."""
         return bool(self.execution_mode == "remote")
 
     def check_execution_mode(self) -> None:
-        """Refuse a mode that the operator does not allow.
+        """Reject a mode that the operator does not allow.
 
-        Whether the process is offline is looked at when the step is run, as in the engine's own
-        blocks: an offline server describes and validates the workflows of others, too.
+        Whether the process is offline is checked only when the step runs, as in the engine's own
+        blocks: an offline server also describes and validates workflows that run elsewhere.
 
         Raises:
-            ExecutionNotAllowedError: Choose the other mode, or `auto`.
+            ExecutionNotAllowedError: The mode is not allowed; choose the other mode, or `auto`.
         """
         if self.execution_mode == "auto":
             return
-        # Settings that cannot be read are reported where the block is made.
+        # Settings that cannot be read are reported when the block is created.
         with contextlib.suppress(SettingsError):
             check_target(Settings.from_environment().access, self.execution_mode)
 
     def check_version_of_remote_step(self) -> None:
-        """Refuse a version that no endpoint offers, where the step names it and asks for one.
+        """Reject a literal version that no endpoint offers, if the step requests remote execution.
 
         Raises:
-            OptionError: Choose another version.
+            OptionError: No endpoint offers the version; choose another one.
         """
         if self.runs_remotely and not str(self.version).startswith("$"):
             check_remote_version(self.version)
 
     @classmethod
     def get_execution_engine_compatibility(cls) -> str:
-        """Return the versions of the engine that the block is built for."""
+        """Return the versions of the engine that the block supports."""
         return ENGINE_COMPATIBILITY
 
     @classmethod
     def get_air_gapped_availability(cls) -> AirGappedAvailability:
-        """Declare that the block runs without internet, once its weights are there."""
+        """Declare that the block runs without internet access once its weights are available."""
         return AirGappedAvailability(available=True)
 
     @classmethod
     def get_restrictions(cls) -> list[RuntimeRestriction]:
-        """Return where the block cannot run."""
+        """Return the runtimes that the block cannot run on."""
         return list(RESTRICTIONS)
 
     def get_actual_restrictions(
         self, *, ignore_environment_restrictions: bool = False
     ) -> Discovery[RuntimeRestriction]:
-        """Return where this step cannot run; the same for every configuration of it."""
+        """Return the runtimes that this step cannot run on; they do not depend on its fields."""
         return actual_restrictions_of(
             declared=RESTRICTIONS,
             node_id=f"$steps.{self.name}",
@@ -247,11 +250,11 @@ class Sam2Manifest(WorkflowBlockManifest):
     def discover_dependent_resources(
         self,
     ) -> list[DependentResource] | Discovery[DependentResource]:
-        """Declare the server's model of a remote step, and nothing for the built-in version.
+        """Declare the server's model for a remote step, and no resource for the built-in version.
 
-        Meta's weights in this process fit none of the engine's types: naming them as a platform's
-        model would let the server look for them in Roboflow's cache and call them missing. Where a
-        step in mode `auto` runs is known to the host alone.
+        Otherwise the declaration is incomplete. None of the engine's resource types fits Meta's
+        weights in this process: a server would look for a platform model in Roboflow's cache and
+        report it missing. And only the host knows where a step in mode `auto` runs.
         """
         if self.runs_remotely:
             if str(self.version).startswith("$"):
@@ -269,7 +272,7 @@ class Sam2Manifest(WorkflowBlockManifest):
         )
 
     def discover_work_operations(self) -> list[WorkOperation]:
-        """Declare that a model runs, and for a remote step that a request is made."""
+        """Declare model inference and, for a remote step, an external request."""
         if self.runs_remotely:
             return [WorkOperation.MODEL_INFERENCE, WorkOperation.EXTERNAL_REQUEST]
         return [WorkOperation.MODEL_INFERENCE]

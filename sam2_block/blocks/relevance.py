@@ -1,7 +1,7 @@
-"""Fields that have an effect only beside others: the editor's hint, and the same check.
+"""Fields that have an effect only in combination with others: the editor's hint and the check.
 
-The check reads the hint, so that the two cannot differ. The forms of the hint are those of the
-engine's own blocks.
+The check reads the hint, so the two cannot differ. The hint takes the same forms as in the engine's
+own blocks.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ _HINT = "relevant_for"
 
 
 def relevant_with(field: str, kinds: Sequence[Kind]) -> dict[str, Any]:
-    """Return the hint that a field matters only where another is connected.
+    """Return the hint that a field matters only if another field is connected.
 
     Args:
-        field: The other.
-        kinds: What it takes.
+        field: The other field.
+        kinds: The kinds that the other field accepts.
     """
     return {_HINT: {field: {"kind": [kind.name for kind in kinds], "required": False}}}
 
 
 def relevant_where(field: str, *values: str) -> dict[str, Any]:
-    """Return the hint that a field matters only where another has one of these values."""
+    """Return the hint that a field matters only if another field has one of these values."""
     return {_HINT: {field: {"values": list(values), "required": False}}}
 
 
-def refuse_fields_without_effect(step: BaseModel) -> None:
+def reject_fields_without_effect(step: BaseModel) -> None:
     """Reject fields that have no effect in this step; defaults and empty values count as unset.
 
     Raises:
-        ValidationError: Names every such field, and no value: it may be a key.
+        ValidationError: The error names every such field, but no value: it may be a key.
     """
     errors: list[InitErrorDetails] = []
     for name, field in type(step).model_fields.items():
@@ -54,7 +54,7 @@ def refuse_fields_without_effect(step: BaseModel) -> None:
 
 
 def _problem(value: Any, name: str, condition: dict[str, Any]) -> str | None:
-    """Return what is wrong with the other field, and how to fix it."""
+    """Return why the other field makes this one useless, and the fix; None if it does not."""
     values = condition.get("values")
     if values is None:
         return f"without `{name}`: connect `{name}`" if value is None else None

@@ -94,9 +94,9 @@ def test_boxes_of_another_image_of_another_size_are_refused(
     with pytest.raises(RuntimeInputError) as caught:
         run(given_boxes(images), fake_backend, scene(HEIGHT, WIDTH), boxes=[boxes])
     assert str(caught.value) == (
-        "image 0: box 0 was found on an image of 640x480 pixels, and this one has"
-        f" {width}x{height}; nothing says how the two belong together. Connect predictions that"
-        " were made on this image, or on the input image that it was cut from."
+        "image 0: box 0 was detected on an image of 640x480 pixels, and this one has"
+        f" {width}x{height}; the row does not record how the two are related. Connect predictions"
+        " that were made on this image, or on the input image that it was cut from."
     )
     assert fake_backend.calls == []
 

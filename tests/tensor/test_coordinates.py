@@ -86,7 +86,9 @@ def test_keypoints_and_corners_move_along(fake_backend: FakeBackend) -> None:
 def test_boxes_of_another_image_of_another_size_are_refused(fake_backend: FakeBackend) -> None:
     boxes = found_on_image((40, 30, 50, 40), 480, 640)
     boxes.image_metadata["root_parent_id"] = "boxes"
-    with pytest.raises(RuntimeInputError, match="image 0: box 0 was found on an image of 640x480"):
+    with pytest.raises(
+        RuntimeInputError, match="image 0: box 0 was detected on an image of 640x480"
+    ):
         run(given_boxes(), fake_backend, BLANK, boxes=[boxes])
 
 

@@ -183,7 +183,7 @@ def test_boxes_without_metadata(entries: Any, fake_backend: FakeBackend) -> None
     ("boxes", "said"),
     [
         (sv.Detections(xyxy=np.array([A], float)), "inference_models, .*; got Detections"),
-        ((with_keypoints(detections(A))[0], None), "keypoints come without boxes"),
+        ((with_keypoints(detections(A))[0], None), "got keypoints alone"),
         (with_keypoints(detections(A))[0], "got KeyPoints"),
         (detections(A, entries=[{}, {}]), "1 boxes with 2 entries of bboxes_metadata"),
         ("boxes", "got str"),

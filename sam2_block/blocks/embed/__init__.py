@@ -1,1 +1,1 @@
-"""Blocks that encode an image ahead of the prompts on it."""
+"""`sam2_block/embed`: encodes an image before it is prompted."""

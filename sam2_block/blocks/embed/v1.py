@@ -1,4 +1,4 @@
-"""`sam2_block/embed@v1`: the block that encodes an image ahead of the prompts on it."""
+"""`sam2_block/embed@v1`: the block that encodes an image before it is prompted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class EmbedBlockV1(Sam2Block):
-    """Encodes a batch of images, and hands them on as they are."""
+    """Encodes a batch of images and returns the images unchanged."""
 
     @classmethod
     def get_manifest(cls) -> type[WorkflowBlockManifest]:
@@ -49,7 +49,7 @@ class EmbedBlockV1(Sam2Block):
             number, (index, image) = item
             with as_engine_errors(index):
                 pixels = as_image(image.numpy_image)
-                if _is_kept(backend, number, len(images)):
+                if _stays_cached(backend, number, len(images)):
                     backend.embed(pixels, version=version)
             return {"image": image}
 
@@ -58,15 +58,15 @@ class EmbedBlockV1(Sam2Block):
 
 
 _Item = tuple[int, tuple[tuple[int, ...], WorkflowImageData]]
-"""The image's number in the batch, its index there, and the image."""
+"""The image's number, counted from 0, its index in the engine's batch, and the image."""
 
 
-def _is_kept(backend: Backend, number: int, total: int) -> bool:
-    """Whether an embedding is still there when the next step begins.
+def _stays_cached(backend: Backend, number: int, total: int) -> bool:
+    """Return whether the image's embedding will still be cached when the next step begins.
 
-    The engine has this step done with the whole batch before. Embeddings beyond the cache's
-    capacity would drive out the first ones, and every image would be encoded twice; the next step
-    encodes those images once. The first image is encoded in any case, as it warms the model up.
+    The engine completes this step for the whole batch first. Embeddings beyond the cache's capacity
+    would evict the first ones, and every image would be encoded twice; if they are skipped, the
+    next step encodes those images once. The first image is always encoded: it warms up the model.
     """
     capacity: int | None = getattr(backend, "embedding_capacity", None)
     if capacity is None or number < max(capacity, 1):

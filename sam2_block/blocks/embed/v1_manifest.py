@@ -1,4 +1,4 @@
-"""What `sam2_block/embed@v1` takes, gives and declares."""
+"""The manifest of `sam2_block/embed@v1`: inputs, outputs and declarations."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from sam2_block.blocks.manifest import (
     version_field,
 )
 
-SHORT_DESCRIPTION = "Encode an image with SAM 2 ahead of the prompts on it."
+SHORT_DESCRIPTION = "Encode an image with SAM 2 before it is prompted."
 
 LONG_DESCRIPTION = """
-Run the image encoder of Meta's SAM 2, which is the slow part, and keep what it makes: here, or on
-the server. The output is the image itself. Every **SAM 2 Segment** step of the same version on this
-image then answers at once, without encoding it again.
+Run the image encoder of Meta's SAM 2, which is the slow part, and cache the embedding in this
+process or on the server. The output is the image itself. Every **SAM 2 Segment** step of the same
+version on this image then reuses the embedding and skips the encoder.
 
-Put it beside the detector, so that both run at the same time; or run a workflow of this block alone
-to load the model before the first request comes.
+Put this block in parallel with the detector, so that both run at the same time; or run a workflow
+with only this block to load the model before the first request.
 """
 
 
@@ -60,5 +60,5 @@ class EmbedManifestV1(Sam2Manifest):
 
     @classmethod
     def describe_outputs(cls) -> list[OutputDefinition]:
-        """Return the output: the image that came in."""
+        """Return the output: the input image."""
         return [OutputDefinition(name="image", kind=[IMAGE_KIND])]

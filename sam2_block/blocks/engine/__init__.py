@@ -1,1 +1,1 @@
-"""All that knows the formats of the Workflows engine."""
+"""Adapters to the data formats, declarations and errors of the Workflows engine."""

@@ -12,21 +12,21 @@ PREDICTION_TYPE = "instance-segmentation"
 
 
 def complete_detections(rows: sv.Detections, image: WorkflowImageData) -> sv.Detections:
-    """Add what ties rows to their image: its size, and its place in its parents.
+    """Add the columns that relate rows to their image: its size, and its offset in its parents.
 
-    No RLE is added. A block behind this one may change the masks and leave the column, or move the
-    masks to the root image and leave the RLE on the crop's grid; and rows with the column do not
-    merge with a model's. The RLE is made of the masks when JSON is written (`blocks.kinds`).
+    No RLE column is added. A downstream block may change the masks but not the column, or move the
+    masks to the root image and leave the RLE on the crop's grid. Also, rows with the column do not
+    merge with those of a model. The RLE is encoded from the masks when JSON is written (`kinds`).
 
     Args:
-        rows: Segmented rows of the image, changed in place.
-        image: The image they were found on.
+        rows: Segmented rows of the image; modified in place.
+        image: The image that was segmented.
     """
     height, width = rows.mask.shape[1:]
     rows.data[IMAGE_DIMENSIONS_KEY] = np.array([[height, width]] * len(rows)).reshape(-1, 2)
     rows.data[PREDICTION_TYPE_KEY] = np.array([PREDICTION_TYPE] * len(rows), dtype=np.str_)
     if len(rows) == 0:
-        # The serialisers read the size from the rows, and from here where there are none.
+        # The serialisers read the size from the rows, or from here if there are none.
         rows.metadata[IMAGE_DIMENSIONS_KEY] = [height, width]
     completed: sv.Detections = attach_parents_coordinates_to_sv_detections(rows, image)
     return completed

@@ -1,4 +1,4 @@
-"""What every block of this plugin declares to the engine, and its errors as the engine's."""
+"""Declarations that all blocks share, and conversion of this package's errors to the engine's."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ RESTRICTIONS = [NOT_ON_HOSTED_SERVERLESS]
 def as_engine_errors(image_index: tuple[int, ...] | None = None) -> Iterator[None]:
     """Re-raise `InputError` as the engine's `RuntimeInputError` (HTTP 400), naming the image.
 
-    Other errors of this package pass, and the engine reports them as the step's; those of a server
-    name the image as well.
+    Other errors of this package propagate, and the engine reports them as errors of the step. The
+    message of a `RemoteError` also names the image.
 
     Args:
-        image_index: The image's index in the batch.
+        image_index: The image's index in the batch; None to name no image.
     """
     prefix = "" if image_index is None else f"image {'.'.join(map(str, image_index))}: "
     try:
@@ -51,7 +51,7 @@ def as_engine_errors(image_index: tuple[int, ...] | None = None) -> Iterator[Non
 
 
 def engine_error(error: SettingsError) -> WorkflowEnvironmentConfigurationError:
-    """Return an error of the operator's settings as one whose message the engine shows."""
+    """Convert an error of the operator's settings to one whose message the engine shows."""
     return WorkflowEnvironmentConfigurationError(
         public_message=str(error),
         context="workflow_compilation | steps_initialisation",

@@ -1,4 +1,4 @@
-"""The kind of what `segment` gives, and how it is written into JSON."""
+"""The kind of the predictions of `segment`, and their serialisation to JSON."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from sam2_block.rows.columns import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE
 from sam2_block.rows.detections import object_column
 
 _DOCS = """
-What `sam2_block/segment@v1` gives: instance segmentation predictions, one row a prompt, as
+Predictions of `sam2_block/segment@v1`: instance segmentation with one row per prompt, as
 `sv.Detections(...)` with `mask`, or, in the engine's tensor representation, as native
-`InstanceDetections`. It is declared beside the engine's own two kinds of instance
-segmentation, so that it connects wherever they do.
+`InstanceDetections`. The output also declares the engine's own two kinds of instance segmentation,
+so that it connects wherever they do.
 
-**SERIALISATION:** as `rle_instance_segmentation_prediction`. `rle_mask` is made of the masks when
-the answer is written, in the coordinates that the output asks for, since the engine has moved boxes
-and masks to the root image by then. Every row is there, one with an empty mask too.
-Each row has `sam2_score` and `prompt_detection_id` besides. A number that is not finite is `null`.
+**SERIALISATION:** as `rle_instance_segmentation_prediction`. `rle_mask` is encoded from the masks
+when the response is serialised, in the coordinates that the output requests: the engine has moved
+boxes and masks to the root image by then. Rows with an empty mask are included. Each row also has
+`sam2_score` and `prompt_detection_id`. Numbers that are not finite become `null`.
 """
 
 PREDICTIONS_KIND = Kind(
     name=PREDICTIONS_KIND_NAME,
-    description="Masks of SAM 2, one row a prompt, in form of sv.Detections(...) object",
+    description="Masks of SAM 2, one row per prompt, in form of sv.Detections(...) object",
     docs=_DOCS,
     serialised_data_type="dict",
     internal_data_type="sv.Detections",
@@ -41,16 +41,16 @@ PREDICTIONS_KIND = Kind(
 
 
 def serialise_predictions(predictions: Any) -> dict[str, Any]:
-    """Write predictions as the engine writes RLE masks, with the columns that it leaves out.
+    """Serialise predictions as the engine serialises RLE masks, and add the columns that it omits.
 
     Args:
-        predictions: Detections of `sam2_block/segment@v1`, left as they are.
+        predictions: Detections of `sam2_block/segment@v1`; not modified.
 
     Returns:
-        `{"image": {"width", "height"}, "predictions": [...]}`, one entry a row, in order.
+        `{"image": {"width", "height"}, "predictions": [...]}`, one entry per row, in order.
 
     Raises:
-        TypeError: They are no `sv.Detections`; the engine then tries its own serialisers.
+        TypeError: They are not `sv.Detections`; the engine then tries its own serialisers.
     """
     if not isinstance(predictions, sv.Detections):
         raise TypeError(f"expected sv.Detections; got {type(predictions).__name__}")
@@ -60,25 +60,26 @@ def serialise_predictions(predictions: Any) -> dict[str, Any]:
     for name, convert in ((SAM2_SCORE, float), (PROMPT_DETECTION_ID, str)):
         for entry, value in zip(document["predictions"], rows.data[name], strict=True):
             entry[name] = convert(value)
-    written: dict[str, Any] = json_value(document)
-    return written
+    serialised: dict[str, Any] = json_value(document)
+    return serialised
 
 
 @naming_mask_memory_errors()
 def rle_column(rows: sv.Detections) -> np.ndarray[Any, Any]:
-    """Return the masks of rows as a column of compressed COCO RLE, on the masks' own grid."""
+    """Return the masks of the rows as a column of compressed COCO RLE, on the masks' grid."""
     masks = rows.mask
     _, height, width = masks.shape
     cropped: Iterable[CroppedMask] = cropped_masks(masks)
     if isinstance(masks, np.ndarray) and np.isfinite(rows.xyxy).all():
-        cropped = map(_whole, masks, cropped_masks(masks, rows.xyxy))
+        cropped = map(_whole_crop, masks, cropped_masks(masks, rows.xyxy))
     return object_column([mask.coco_rle((height, width)) for mask in cropped])
 
 
-def _whole(mask: BoolArray, in_box: CroppedMask) -> CroppedMask:
-    """Return a mask as its crop, known inside its box; blocks behind may have grown it since.
+def _whole_crop(mask: BoolArray, in_box: CroppedMask) -> CroppedMask:
+    """Return the crop of a whole mask, given its part inside its box.
 
-    Pixels are counted far faster than their first and last row and column are found.
+    A downstream block may have extended the mask beyond the box. Comparing the pixel counts is far
+    faster than searching the whole mask for its first and last row and column.
     """
     complete = np.count_nonzero(in_box.crop) == np.count_nonzero(mask)
     return in_box if complete else CroppedMask.from_region(mask)

@@ -1,7 +1,7 @@
-"""Detections as the engine holds them in its tensor representation: `inference_models`' own.
+"""Detections in the engine's tensor representation, the classes of `inference_models`.
 
-Imported in that mode alone; `representation` beside it chooses. Prompts and masks are the same in
-both modes, so the rest of the package sees `sv.Detections` only.
+`representation` imports this module in that mode only. Prompts and masks are the same in both
+modes, so the rest of the package handles `sv.Detections` only.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ from sam2_block.rows.detections import POINT_CLASS_NAME, object_column, read_row
 from sam2_block.rows.row_checks import checked_boxes, shown
 from sam2_block.settings import OutputSettings
 
-# A column with the prompt's own entry of `bboxes_metadata`, which goes to the answer as it came;
-# what is not a detection's has none. The other key holds `image_metadata`.
+# The column with the `bboxes_metadata` entry of each detection, which the output repeats; objects
+# given by points have none. `_IMAGE` is the key of `image_metadata`.
 _ENTRY = "sam2_block.bbox_metadata"
 _IMAGE = "sam2_block.image_metadata"
 
-# What says where the boxes were found; see `blocks.coordinates`.
+# The keys that record where the boxes were detected; see `coordinates`.
 _ORIGIN = (
     ROOT_PARENT_ID_KEY,
     ROOT_PARENT_COORDINATES_KEY,
@@ -68,21 +68,24 @@ _ORIGIN = (
 
 
 def prompt_detections(boxes: Any) -> sv.Detections | None:
-    """Return the boxes of a native prediction, with all that belongs to each of them.
+    """Return the boxes of a native prediction as `sv.Detections`, with the metadata of each box.
 
     Args:
-        boxes: `Detections`, `InstanceDetections`, `(KeyPoints, Detections)` or None; nothing of it
-            is changed. Of masks, only the last row and column are looked at.
+        boxes: `Detections`, `InstanceDetections`, `(KeyPoints, Detections)` or None; not modified.
+            Only the last row and column of a mask are read.
 
     Raises:
-        PromptError: It is anything else, or a column cannot be read.
+        PromptError: `boxes` is anything else, or a column cannot be read.
     """
     if boxes is None:
         return None
     if isinstance(boxes, tuple) and len(boxes) == 2 and isinstance(boxes[0], KeyPoints):
         boxes = boxes[1]
         if boxes is None:
-            raise PromptError("boxes: these keypoints come without boxes; connect a model's own.")
+            raise PromptError(
+                "boxes: expected keypoints with boxes; got keypoints alone. Connect the predictions"
+                " of a keypoint model."
+            )
     if not isinstance(boxes, (Detections, InstanceDetections)):
         raise PromptError(
             "boxes: expected detections of inference_models, as this engine runs with"
@@ -120,11 +123,11 @@ def prompt_detections(boxes: Any) -> sv.Detections | None:
 
 
 def complete_detections(rows: sv.Detections, image: WorkflowImageData) -> InstanceDetections:
-    """Return segmented rows as the engine's own blocks return theirs, with masks as RLE.
+    """Return segmented rows in the form of the engine's own blocks, with masks as RLE.
 
     Args:
         rows: Segmented rows of the image.
-        image: The image they were found on.
+        image: The image that was segmented.
     """
     source = rows.metadata.get(_IMAGE, {})
     names = dict(source.get(CLASS_NAMES_KEY) or {})
@@ -147,15 +150,15 @@ def complete_detections(rows: sv.Detections, image: WorkflowImageData) -> Instan
 
 
 def output_settings(chosen: OutputSettings) -> OutputSettings:
-    """Return compact masks, whatever the operator chose: RLE is made of crops."""
+    """Return the operator's settings with compact masks, since RLE is encoded from crops."""
     return replace(chosen, masks="compact")
 
 
 def serialise_predictions(predictions: Any) -> dict[str, Any]:
-    """Write predictions as the engine writes RLE masks, with what it leaves out of its own.
+    """Serialise predictions as the engine serialises RLE masks, and add the columns that it omits.
 
     Args:
-        predictions: Detections of `sam2_block/segment@v1`, left as they are.
+        predictions: Detections of `sam2_block/segment@v1`; not modified.
 
     Raises:
         ValueError: They are of another type; the engine then tries its own serialisers.
@@ -165,24 +168,24 @@ def serialise_predictions(predictions: Any) -> dict[str, Any]:
     for row, entry in zip(document["predictions"], entries, strict=True):
         row[SAM2_SCORE] = entry[SAM2_SCORE]
         row[PROMPT_DETECTION_ID] = entry[PROMPT_DETECTION_ID]
-    written: dict[str, Any] = json_value(document)
-    return written
+    serialised: dict[str, Any] = json_value(document)
+    return serialised
 
 
 def _class_ids(rows: sv.Detections, names: dict[int, str]) -> list[int]:
-    """Return the class id of every row, and enter the classes that `names` lacks.
+    """Return the class id of every row, and add the missing classes to `names`.
 
-    Most blocks read the class of a row from `names` by its id alone. So objects of points have
-    another id than all classes of the model, those that this image shows none of included.
+    Most blocks look up the class of a row in `names` by its id alone. So the id of objects given by
+    points differs from those of all the model's classes, including classes absent from this image.
     """
-    taken = {number for number, name in names.items() if name != POINT_CLASS_NAME}
-    of_points = class_id_of_name(POINT_CLASS_NAME, taken)
+    used_ids = {number for number, name in names.items() if name != POINT_CLASS_NAME}
+    point_class_id = class_id_of_name(POINT_CLASS_NAME, used_ids)
     ids = []
     for index, (class_id, name) in enumerate(
         zip(rows.class_id.tolist(), rows.data[CLASS_NAME].tolist(), strict=True)
     ):
         if _source_entry(rows, index) is None:
-            class_id = of_points
+            class_id = point_class_id
         names.setdefault(class_id, name)
         ids.append(class_id)
     return ids
@@ -244,9 +247,9 @@ def _class_names(
 
 
 def _over_masks(boxes_xyxy: NDArray[Any], masks: Any) -> NDArray[Any]:
-    """Return the boxes as prompts that reach over the masks they came with; see `masks.boxes`."""
+    """Return the boxes extended to enclose the masks that came with them; see `mask_boxes`."""
     if isinstance(masks, InstancesRLEMasks):
-        # On another grid than the image's, the last pixel says nothing of the box.
+        # On a grid other than the image's, the last pixel does not relate to the box.
         if masks.mask_size != masks.image_size or len(masks.masks) != len(boxes_xyxy):
             return boxes_xyxy
         size = masks.image_size

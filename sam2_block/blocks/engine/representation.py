@@ -1,10 +1,11 @@
-"""How the engine holds detections: `sv.Detections`, or natively in its tensor representation.
+"""The engine's representation of detections: `sv.Detections`, or native tensors.
 
-The one place that asks. Images need no choice: the engine converts them where asked for pixels.
+Only this module checks which of them is active. Images need no such choice: the engine converts
+them when their pixels are read.
 
-- `prompt_detections(boxes)`: a prediction as it came in, as `sv.Detections` or None.
-- `complete_detections(rows, image)`: segmented rows as they go out.
-- `serialise_predictions(predictions)`: these, in JSON.
+- `prompt_detections(boxes)`: an incoming prediction, as `sv.Detections` or None.
+- `complete_detections(rows, image)`: segmented rows, as the block outputs them.
+- `serialise_predictions(predictions)`: these outputs, as JSON.
 - `output_settings(chosen)`: how `segment_image` returns masks.
 """
 
@@ -29,11 +30,11 @@ else:
     from sam2_block.rows.detections import read_rows
 
     def prompt_detections(boxes: Any) -> Any:
-        """Return the rows, checked and without their masks; None where there are none."""
+        """Return the rows, checked and without their masks; None if `boxes` is None."""
         return None if boxes is None else read_rows(boxes)
 
     def output_settings(chosen: OutputSettings) -> OutputSettings:
-        """Return what the operator chose."""
+        """Return the operator's settings unchanged."""
         return chosen
 
 

@@ -1,1 +1,1 @@
-"""`sam2_block/segment`: boxes and points become masks."""
+"""`sam2_block/segment`: turns boxes and points into masks."""

@@ -60,7 +60,7 @@ class SegmentBlockV1(Sam2Block):
             options = SegmentOptions(
                 version=version,
                 threshold=threshold,
-                # `null` stands for the default, as the field says of itself.
+                # `null` selects the default of the field.
                 multimask_output=True if multimask_output is None else multimask_output,
                 class_filter=class_filter,
                 confidence_source=confidence_source,
@@ -74,7 +74,7 @@ class SegmentBlockV1(Sam2Block):
     def _segment_one(
         self, backend: Backend, options: SegmentOptions, job: _ImageJob
     ) -> dict[str, Any]:
-        """Segment one image: the engine's detections in, the outputs of the block out."""
+        """Segment one image, and return the outputs of the block."""
         with as_engine_errors(job.index):
             rows = segment_image(
                 backend,
@@ -93,7 +93,7 @@ class SegmentBlockV1(Sam2Block):
 
 @dataclass(frozen=True)
 class _ImageJob:
-    """One image of a batch, with the prompts on it, as the engine gives them."""
+    """One image of a batch and its prompts, as the engine passes them."""
 
     index: tuple[int, ...]
     image: WorkflowImageData

@@ -1,4 +1,4 @@
-"""What `sam2_block/segment@v1` takes, gives and declares."""
+"""The manifest of `sam2_block/segment@v1`: inputs, outputs and declarations."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from sam2_block.blocks.manifest import (
     version_field,
 )
 from sam2_block.blocks.relevance import relevant_with
-from sam2_block.blocks.unknown_fields import refuse_unknown_fields
+from sam2_block.blocks.unknown_fields import reject_unknown_fields
 from sam2_block.prompts import parse_point_objects, points_as_list
 from sam2_block.segment_options import (
     ConfidenceSource,
@@ -51,20 +51,20 @@ from sam2_block.segment_options import (
 SHORT_DESCRIPTION = "Turn a detector's boxes, or points, into masks with SAM 2."
 
 LONG_DESCRIPTION = """
-Run Meta's SAM 2, in this process or on a server, and get one mask for every box and for every list
-of points.
+Run Meta's SAM 2, in this process or on a server, and get one mask for every box and every list of
+points.
 
-Connect the predictions of any detection model to **boxes**. Each box gives exactly one row, in the
-same order, with its class, its `tracker_id` and its other columns; a mask in several parts, or
-with holes, stays one row. An image without detections gives an empty result.
+Connect the predictions of any detection model to **boxes**. Each box yields exactly one row, in the
+same order, with its class, its `tracker_id` and its other columns; a mask in several parts, or with
+holes, stays one row. An image without detections yields an empty result.
 
-Replace `roboflow_core/segment_anything@v1` by this type: the fields of that block mean the same
-here.
+To replace `roboflow_core/segment_anything@v1`, change the type of the step to this one: the fields
+of that block have the same meaning here.
 
 The version `demo` is small, built in, and meant for demos and tests. The others are Meta's own;
-their weights are fetched once from the Hugging Face Hub, or read from a folder of the server's
-operator. On a server, choose **execution mode** `remote`: the image is sent once, and the answer is
-the same (up to the colours of today's servers: see the README).
+their weights are downloaded once from the Hugging Face Hub, or read from a folder of the server's
+operator. To run SAM 2 on a server, set **execution mode** to `remote`: the image is sent once, and
+the result is the same (up to the colour order of current servers: see the README).
 """
 
 BOXES_KINDS = [
@@ -87,14 +87,14 @@ class SegmentManifestV1(Sam2Manifest):
         priority=9.4,
     )
 
-    # In each union the literal form comes first: the engine shows the first part's error. Its own
-    # check holds literals and the values of inputs to the rule of `SegmentOptions`.
+    # The literal form comes first in each union: the engine shows the error of the first member.
+    # Its validator applies the rule of `SegmentOptions` to literals and to the values of inputs.
     type: Literal["sam2_block/segment@v1"] = type_field("sam2_block/segment@v1")
     images: Images = images_field()
     boxes: Selector(kind=BOXES_KINDS) | None = Field(
         default=None,
         title="Boxes",
-        description="Predictions of another model on the same image: every box becomes one mask.",
+        description="Predictions of another model on the same image; each box becomes one mask.",
         examples=["$steps.object_detection_model.predictions"],
         json_schema_extra={"always_visible": True},
     )
@@ -105,8 +105,8 @@ class SegmentManifestV1(Sam2Manifest):
     ) = Field(
         default=None,
         title="Points",
-        description="Points in absolute pixels: one flat list for one object, or a list of lists,"
-        " one an object. A point is {x, y, positive} or (x, y[, positive]); a negative point marks"
+        description="Points in absolute pixels: a flat list for one object, or a list of lists, one"
+        " per object. A point is {x, y, positive} or (x, y[, positive]); a negative point marks"
         " what is not part of the object.",
         examples=[
             [{"x": 300, "y": 250, "positive": True}],
@@ -121,8 +121,8 @@ class SegmentManifestV1(Sam2Manifest):
     ) = Field(
         default=0.0,
         title="Threshold",
-        description="Least quality that SAM 2 predicts for a mask, 0 to 1; masks below it are left"
-        " out.",
+        description="Minimum quality that SAM 2 must predict for a mask, 0 to 1; masks below it are"
+        " dropped.",
         examples=[0.3, "$inputs.threshold"],
     )
     multimask_output: (
@@ -132,7 +132,7 @@ class SegmentManifestV1(Sam2Manifest):
     ) = Field(
         default=True,
         title="Multimask Output",
-        description="Let SAM 2 propose three masks for each prompt and take the best of them."
+        description="Let SAM 2 propose three masks for each prompt, and select the best one."
         " Recommended for ambiguous prompts, such as a single point.",
         examples=[True, "$inputs.multimask_output"],
     )
@@ -143,16 +143,16 @@ class SegmentManifestV1(Sam2Manifest):
     ) = Field(
         default=None,
         title="Class Filter",
-        description="Names of the classes to segment; boxes of other classes are dropped. Without"
-        " it, or with an empty list, all are segmented. Objects given by points always are.",
+        description="Names of the classes to segment; boxes of other classes are dropped. If it is"
+        " unset or empty, boxes of all classes are segmented. Points are not affected.",
         examples=[["person", "car"], "$inputs.classes"],
         json_schema_extra=_WITH_BOXES,
     )
     confidence_source: ConfidenceSource = Field(
         default="sam",
         title="Confidence Source",
-        description="What `confidence` of a mask is: the quality that SAM 2 predicts for it, or the"
-        " confidence of the detector's box. Column `sam2_score` has SAM's in either case.",
+        description="The value of `confidence`: the quality that SAM 2 predicts for the mask, or"
+        " the detector's confidence. The column `sam2_score` always holds the predicted quality.",
         examples=["sam", "detector"],
         json_schema_extra={
             "values_metadata": {
@@ -165,14 +165,23 @@ class SegmentManifestV1(Sam2Manifest):
     invalid_boxes: InvalidBoxes = Field(
         default="empty",
         title="Invalid Boxes",
-        description="What a box that is not finite, or has no area inside the image, gives: a row"
+        description="The result for a box that is not finite or has no area inside the image: a row"
         " with an empty mask and score 0, no row, or an error.",
         examples=["empty", "drop", "error"],
         json_schema_extra={
             "values_metadata": {
-                "empty": {"name": "Empty mask", "description": "The stream never stops."},
-                "drop": {"name": "No row", "description": "Fewer rows than boxes; never stops."},
-                "error": {"name": "Error", "description": "The step fails and names the box."},
+                "empty": {
+                    "name": "Empty mask",
+                    "description": "Keeps the row; the stream continues.",
+                },
+                "drop": {
+                    "name": "No row",
+                    "description": "Fewer rows than boxes; the stream continues.",
+                },
+                "error": {
+                    "name": "Error",
+                    "description": "The step fails; the error names the box.",
+                },
             },
             **_WITH_BOXES,
         },
@@ -183,8 +192,8 @@ class SegmentManifestV1(Sam2Manifest):
     api_key: ApiKey = api_key_field()
 
     def model_post_init(self, context: Any) -> None:
-        """Refuse, at compile time, a step that asks for nothing, and malformed literal points."""
-        refuse_unknown_fields(self)
+        """Reject, at compile time, a step without prompts or with malformed literal points."""
+        reject_unknown_fields(self)
         if self.boxes is None and (self.points is None or self.points == []):
             raise ValueError(
                 "nothing to segment: connect `boxes` to the predictions of a detection model, for"
@@ -206,7 +215,7 @@ class SegmentManifestV1(Sam2Manifest):
 
     @classmethod
     def describe_outputs(cls) -> list[OutputDefinition]:
-        """Return the outputs; the engine serialises by the first kind, which loses nothing."""
+        """Return the outputs; the engine serialises by the first kind, which is lossless."""
         return [
             OutputDefinition(
                 name="predictions",
