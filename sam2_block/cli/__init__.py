@@ -1,6 +1,6 @@
-"""The command `sam2-block`: model weights, and workflows on images.
+"""The command `sam2-block`: manages model weights and runs workflows on images.
 
-Whatever is heavy (the engine, torch) is imported by the command that needs it, when it runs.
+Heavy packages (the engine, torch) are imported by the command that needs them, when it runs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from sam2_block._version import __version__
 from sam2_block.cli import models, run
-from sam2_block.cli.console import package_warnings_shown, say, standard_streams
+from sam2_block.cli.console import package_warnings_shown, print_message, standard_streams
 from sam2_block.errors import Sam2BlockError
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
@@ -23,22 +23,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after the command's name; by default those of the process.
 
     Returns:
-        Exit status: 0 when all went well, 1 when something failed and was said on stderr, 130
-        after Ctrl+C. Arguments that make no sense end the process with status 2. A reader that
-        stops reading (`| head -1`), or names that its encoding lacks, are no failure.
+        Exit status: 0 on success, 1 if something failed and was reported on stderr, 130 after
+        Ctrl+C. Invalid arguments end the process with status 2. A reader that stops reading
+        (`| head -1`), or a name that its encoding lacks, is no failure.
     """
     with standard_streams(), package_warnings_shown():
         try:
             arguments = make_parser().parse_args(argv)
-        except BrokenPipeError:  # the reader of `--help` left; later releases of Python ignore it
+        except BrokenPipeError:  # the reader of `--help` left; newer Python ignores this
             return OK
         try:
             return OK if arguments.command(arguments) else FAILED
         except Sam2BlockError as error:
-            say(str(error))
+            print_message(str(error))
             return FAILED
         except KeyboardInterrupt:
-            say("interrupted")
+            print_message("interrupted")
             return INTERRUPTED
 
 

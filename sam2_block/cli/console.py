@@ -1,7 +1,7 @@
-"""What the command says: results on stdout, as they are, and messages without keys on stderr.
+"""Output of the command: results on stdout, unchanged, and messages on stderr, with keys redacted.
 
-Nothing that happens to these two streams costs a result: what cannot be encoded is escaped, and a
-stream that nobody reads any more swallows the rest.
+No problem with these two streams costs a result: characters that cannot be encoded are escaped, and
+a stream that has lost its reader discards the rest.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from typing import TextIO
 from sam2_block.messages.redaction import redact
 
 KEY_VARIABLES = ("ROBOFLOW_API_KEY", "API_KEY")
-"""Where Roboflow's models look for their key."""
+"""The variables in which Roboflow's models look for their key."""
 
 _SECRET_VARIABLES = ("SAM2_BLOCK_API_KEY", *KEY_VARIABLES)
 
 
-def say(text: str) -> None:
-    """Say something on stderr."""
+def print_message(text: str) -> None:
+    """Print a message on stderr, with keys redacted."""
     _print(f"sam2-block: {redact_keys(text)}", sys.stderr)
 
 
-def show(text: str) -> bool:
+def print_result(text: str) -> bool:
     """Print a result on stdout.
 
     Returns:
-        False where stdout takes nothing, as on a full disk, which is then said on stderr. A reader
-        that went away has seen what it wanted.
+        False if stdout accepts no output, as on a full disk; the reason is reported on stderr. A
+        reader that left has seen what it wanted, so that is no failure.
     """
     problem = _print(text, sys.stdout)
     if problem:
-        say(f"nothing more can be printed ({problem})")
+        print_message(f"nothing more can be printed ({problem})")
     return not problem
 
 
@@ -49,14 +49,14 @@ def path_text(path: Path) -> str:
 _LINE_BREAKS = {
     ord(character): ascii(character)[1:-1] for character in "\n\r\t\v\f\x85\u2028\u2029"
 }
-# Other characters steer a terminal.
+# Control characters, which a terminal would obey; tab and line feed stay.
 _CONTROL = {
     code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)
 }
 
 
 def _print(text: str, stream: TextIO | None) -> str:
-    """Print as far as the stream goes; return why it takes nothing, unless its reader left."""
+    """Print a text; return the reason if the stream fails, empty if only its reader left."""
     if stream is None or stream.closed:  # None where it was closed when the process started
         return ""
     encoding = getattr(stream, "encoding", None) or "utf-8"
@@ -71,7 +71,7 @@ def _print(text: str, stream: TextIO | None) -> str:
 
 
 def _silence(stream: TextIO) -> None:
-    """Send what is written from now on, and what is still buffered, nowhere."""
+    """Redirect a stream to the null device, with what it still buffers."""
     with contextlib.suppress(OSError):
         descriptor = os.open(os.devnull, os.O_WRONLY)
         os.dup2(descriptor, stream.fileno())
@@ -80,9 +80,9 @@ def _silence(stream: TextIO) -> None:
 
 @contextlib.contextmanager
 def standard_streams() -> Iterator[None]:
-    """Keep the process's streams usable from its start to the flush at its end."""
-    # A file that is opened while one of these is free takes its number, and libraries that warn on
-    # stderr then write into it.
+    """Keep the process's streams usable from its start to its final flush."""
+    # If a standard descriptor is closed, the next opened file gets its number, and libraries that
+    # write to stderr would write into that file.
     with contextlib.suppress(OSError):
         while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
             pass
@@ -99,13 +99,13 @@ def standard_streams() -> Iterator[None]:
 
 
 def one_line(text: str, width: int = 600) -> str:
-    """Fold text into one line, cut where it is longer than `width`."""
+    """Fold text into one line of at most `width` characters."""
     folded = " ".join(text.split())
     return folded if len(folded) <= width else folded[: width - 3] + "..."
 
 
 def redact_keys(text: str) -> str:
-    """Replace the keys of this process in a message: errors of HTTP clients quote URLs."""
+    """Redact the keys of this process in a message: errors of HTTP clients quote URLs."""
     return redact(text, *(os.environ.get(name, "").strip() for name in _SECRET_VARIABLES))
 
 
@@ -114,8 +114,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: str = "")
 
     Args:
         header: Name of each column.
-        rows: Cells, as many a row as there are columns.
-        right: One character a column: `r` draws it to the right, anything else to the left.
+        rows: The cells of each row, one per column.
+        right: One character per column: `r` aligns it to the right, anything else to the left.
     """
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     sides = right.ljust(len(widths))
@@ -135,7 +135,7 @@ class _Redacting(logging.Formatter):
 
 @contextlib.contextmanager
 def package_warnings_shown() -> Iterator[None]:
-    """Show what this package warns of (the library itself is quiet until a program asks)."""
+    """Show this package's warnings, which a library leaves to the program's logging."""
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
     handler.setFormatter(_Redacting("sam2-block: %(message)s"))

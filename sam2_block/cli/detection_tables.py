@@ -1,4 +1,4 @@
-"""The detections among the outputs of a workflow, as tables."""
+"""Tables of the detections among the outputs of a workflow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def detection_tables(outputs: dict[str, Any], max_rows: int = MAX_ROWS) -> list[
 
     Args:
         outputs: Values of the workflow's outputs, by name.
-        max_rows: Most rows of one table; a line says how many more there are.
+        max_rows: Maximum rows of one table; a further line counts the others.
     """
     lines: list[str] = []
     for name, detections in _find_detections(outputs, ""):

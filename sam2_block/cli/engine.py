@@ -12,20 +12,20 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from sam2_block.cli.console import KEY_VARIABLES, one_line, say
+from sam2_block.cli.console import KEY_VARIABLES, one_line, print_message
 from sam2_block.cli.problems import compile_problem
 from sam2_block.errors import InputError, Sam2BlockError, SettingsError
 
 PLUGIN = "sam2_block"
 
-# Each is a default that the caller's own environment overrides. The engine logs every error of a
-# step with its traceback, at level ERROR; the command says the error itself, in one line.
+# Defaults that the caller's environment overrides. The engine logs every error of a step with its
+# traceback, at level ERROR; the command reports the error itself, in one line.
 _QUIET = {
     "DISABLE_VERSION_CHECK": "True",
     "IGNORE_MODEL_DEPENDENCIES_WARNINGS": "True",
     "INFERENCE_WARNINGS_DISABLED": "True",
     "LOG_LEVEL": "CRITICAL",
-    "OPENCV_LOG_LEVEL": "SILENT",  # the command says itself why an image cannot be read
+    "OPENCV_LOG_LEVEL": "SILENT",  # the command reports why an image cannot be read
     "TRANSFORMERS_VERBOSITY": "error",
 }
 
@@ -40,15 +40,15 @@ def start_engine(definition: dict[str, Any]) -> Any:
         An `ExecutionEngine`.
 
     Raises:
-        InputError: The workflow does not compile; the message lists what the engine says of it.
+        InputError: The workflow does not compile; the message lists the engine's reasons.
         SettingsError: The engine cannot be started in this environment.
     """
     register_plugin()
     make_quiet()
-    # The command reads results as numpy holds them, whatever this machine's servers use.
+    # The command reads results as NumPy arrays, even if servers on this machine use tensors.
     os.environ["ENABLE_TENSOR_DATA_REPRESENTATION"] = "False"
     try:
-        with _imports_kept():
+        with _without_garbage_collection():
             has_inference = _import_inference()
             from roboflow_workflows.errors import BlockInitParameterNotProvidedError
             from roboflow_workflows.execution_engine.core import ExecutionEngine
@@ -66,7 +66,7 @@ def start_engine(definition: dict[str, Any]) -> Any:
         except BlockInitParameterNotProvidedError as error:
             if "init parameter model_manager " not in str(error):
                 raise
-        # Importing Roboflow's models takes seconds, so it waits until a block asks for them.
+        # Importing Roboflow's models takes seconds, so it is deferred until a block needs them.
         parameters["workflows_core.model_manager"] = _model_manager(has_inference)
         return ExecutionEngine.init(definition, init_parameters=parameters)
     except Sam2BlockError:
@@ -76,33 +76,33 @@ def start_engine(definition: dict[str, Any]) -> Any:
 
 
 def register_plugin() -> None:
-    """Have the engine load this plugin, beside those that the environment names already."""
-    named = [name.strip() for name in os.environ.get("WORKFLOWS_PLUGINS", "").split(",")]
-    plugins = [name for name in named if name]
+    """Add this plugin to those that the environment names for the engine to load."""
+    configured = [name.strip() for name in os.environ.get("WORKFLOWS_PLUGINS", "").split(",")]
+    plugins = [name for name in configured if name]
     if PLUGIN not in plugins:
         plugins.append(PLUGIN)
     os.environ["WORKFLOWS_PLUGINS"] = ",".join(plugins)
 
 
 def make_quiet() -> None:
-    """Keep the chatter of the engine and the libraries beneath it off the screen."""
+    """Silence the logs and warnings of the engine and its libraries."""
     for variable, value in _QUIET.items():
         os.environ.setdefault(variable, value)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     root = logging.getLogger()
     if not root.handlers:
-        # With no handler at all, the first library that calls `logging.info` gives the root
-        # logger one that prints everything.
+        # Without any handler, the first library that calls `logging.info` gives the root logger
+        # one that prints everything.
         root.addHandler(logging.NullHandler())
 
 
 @contextlib.contextmanager
-def _imports_kept() -> Iterator[None]:
-    """Import without searching for garbage, then or when the process ends.
+def _without_garbage_collection() -> Iterator[None]:
+    """Import without garbage collection, and exempt the imported objects from later collections.
 
-    The 600,000 objects stay as long as the process. To look through them again and again takes a
-    second of the import, and to take them apart two seconds at the end.
+    The 600,000 objects live as long as the process. Scanning them repeatedly takes one second of
+    the import, and freeing them takes two seconds at exit.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -115,10 +115,10 @@ def _imports_kept() -> Iterator[None]:
 
 
 def _import_inference() -> bool:
-    """Import `inference` if it is there; return whether it is.
+    """Import `inference` if it is installed; return whether it is.
 
-    Before the engine: the engine's configuration is frozen by its first import, and importing
-    `inference` after that fails where the environment sets anything.
+    It must be imported before the engine: the first import of the engine freezes its configuration,
+    and importing `inference` after that fails if the environment sets anything.
     """
     if importlib.util.find_spec("inference") is None:
         return False
@@ -133,7 +133,7 @@ def _import_inference() -> bool:
 
 
 def _import_problem(error: Exception) -> str:
-    """Describe a failed import, with the variables whose values the message quotes."""
+    """Describe a failed import, and name the variables whose values its message quotes."""
     message = one_line(f"{type(error).__name__}: {error}", 200)
     quoted = [name for name, value in os.environ.items() if value and f"'{value}'" in str(error)]
     names = ", ".join(sorted(quoted)) or "its installation and its environment variables"
@@ -147,7 +147,7 @@ def _model_manager(has_inference: bool) -> Any:
             " run `pip install 'sam2-block[inference]'`."
         )
     if not any(os.environ.get(variable) for variable in KEY_VARIABLES):
-        say("ROBOFLOW_API_KEY is not set; Roboflow's models may need it")
+        print_message("ROBOFLOW_API_KEY is not set; Roboflow's models may need it")
     from inference.core.managers.base import ModelManager
     from inference.core.registries.roboflow import RoboflowModelRegistry
     from inference.models.utils import ROBOFLOW_MODEL_TYPES

@@ -1,4 +1,4 @@
-"""The image files that were named on the command line, themselves or by their folder."""
+"""The image files named on the command line, directly or by their folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUFFIXES = frozenset(
         *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
     )
 )
-"""What is looked for in a folder, in lower case; a file named itself may have any name."""
+"""The suffixes of images in a folder, in lower case; a file named directly may have any name."""
 
 _HEIC_SUFFIXES = frozenset({".heic", ".heif"})
 _MAX_NAMES = 3
@@ -24,11 +24,11 @@ _MAX_NAMES = 3
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The files to process, in order, and what was left out.
+    """The files to process, in order, and remarks on what was skipped.
 
     Attributes:
-        paths: Files, and folders without an image, which fail when they are read.
-        remarks: A line for each folder with something that is no image, and for repeated files.
+        paths: Files, and folders without an image; such a folder fails when it is read.
+        remarks: One line per folder with anything other than images, and one for repeated files.
     """
 
     paths: list[Path]
@@ -36,11 +36,11 @@ class ImageFiles:
 
 
 def list_images(paths: Iterable[Path]) -> ImageFiles:
-    """Replace each folder by the images directly in it, by name; the rest stays as it is.
+    """Replace each folder by the images directly in it, sorted by name; other paths stay.
 
-    Results of earlier runs and hidden files are no images of a folder. A folder without images, or
-    one that may not be read, stays, so that reading it gives the reason, and the images beside it
-    are still processed. A file named twice is processed once.
+    Results of earlier runs and hidden files do not count as images of a folder. A folder without
+    images, or one that cannot be read, stays in the list: reading it reports the reason, and all
+    other images are still processed. A file named twice is processed once.
     """
     files: dict[Path, Path] = {}
     remarks: list[str] = []
@@ -50,25 +50,25 @@ def list_images(paths: Iterable[Path]) -> ImageFiles:
         if _is_folder(path):
             contents = _FolderContents.read(path)
             images = contents.images or [path]
-            if contents.passed_over():
-                remarks.append(f"{path_text(path)}: passed over {contents.passed_over()}")
+            if contents.skipped():
+                remarks.append(f"{path_text(path)}: skipped {contents.skipped()}")
         for image in images:
-            repeated += files.setdefault(_identity(image), image) is not image
+            repeated += files.setdefault(_path_key(image), image) is not image
     if repeated:
         remarks.append(f"named more than once and processed once: {_count(repeated, 'image')}")
     return ImageFiles(list(files.values()), remarks)
 
 
 def check_image_file(path: Path) -> None:
-    """Check that a path is not a folder, which stays in the list only where no image is in it.
+    """Check that a path is not a folder; only folders without images stay in the list.
 
     Raises:
-        ImageError: It is a folder.
+        ImageError: The path is a folder.
     """
     if not _is_folder(path):
         return
     try:
-        next(path.iterdir(), None)  # fails where the folder may not be read
+        next(path.iterdir(), None)  # fails if the folder cannot be read
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror}).") from error
     raise ImageError(f"no image in this folder (looked for {', '.join(sorted(SUFFIXES))}).")
@@ -91,10 +91,10 @@ class _FolderContents:
         record = ResultRecord(folder)
         for path in inside:
             if not path.name.startswith("."):  # macOS puts `._photo.jpg` beside `photo.jpg`
-                contents._kind_of(path, record).append(path)
+                contents._group_of(path, record).append(path)
         return contents
 
-    def _kind_of(self, path: Path, record: ResultRecord) -> list[Path]:
+    def _group_of(self, path: Path, record: ResultRecord) -> list[Path]:
         if record.owns(path):
             return self.results
         if _is_folder(path):
@@ -103,8 +103,8 @@ class _FolderContents:
             return self.others
         return self.images
 
-    def passed_over(self) -> str:
-        """Return what is not processed, in words; empty where everything is."""
+    def skipped(self) -> str:
+        """Describe what is not processed; empty if everything is."""
         parts = [
             f"{_count(len(paths), unit)} ({_names(paths)})"
             for paths, unit in ((self.others, "file"), (self.folders, "folder"))
@@ -121,20 +121,20 @@ class _FolderContents:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except (OSError, ValueError):  # a name that the system does not take
+    except (OSError, ValueError):  # a name that the system rejects
         return False
 
 
 def _is_special(path: Path) -> bool:
-    """Whether it is there and no file: reading a named pipe may never end."""
+    """Whether the path exists and is no regular file: reading a named pipe may never end."""
     try:
         return path.exists() and not path.is_file()
     except (OSError, ValueError):
         return False
 
 
-def _identity(path: Path) -> Path:
-    """Return the same for each spelling of one path; links to one file stay several files."""
+def _path_key(path: Path) -> Path:
+    """Return the same key for all spellings of a path; links to one file have separate keys."""
     try:
         return path.parent.resolve() / path.name
     except (OSError, RuntimeError, ValueError):

@@ -1,4 +1,4 @@
-"""Read one image file: what OpenCV or Pillow reads becomes 8-bit BGR, the right way up."""
+"""Reading of image files with OpenCV or Pillow, as 8-bit BGR in upright orientation."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from sam2_block.cli.pixel_depth import significant_bits, to_eight_bits
 from sam2_block.errors import ImageError
 from sam2_block.images import Image
 
-# Not among them: formats that Pillow recognizes by a weak sign (TGA), or by starting another
-# program (EPS).
+# Excluded: formats that Pillow recognizes by a weak signature (TGA), or by starting another program
+# (EPS).
 _PILLOW_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-# Of the formats that carry an orientation, OpenCV turns the rest itself.
-_TURNED_HERE = ("AVIF", "WEBP")
+# Formats whose orientation is applied here; OpenCV applies that of the others.
+_ORIENTED_HERE = ("AVIF", "WEBP")
 _ORIENTATION, _PHOTOMETRIC, _MIN_IS_WHITE = 0x0112, 262, 0
 _MODES_WITH_ALPHA = ("LA", "RGBA")
 _BINARY_NETPBM = re.compile(rb"P[56](?:(?:\s|#[^\n]*\n)+(\d{1,5})){3}\s")  # captures the maximum
 
-# From the stored order of pixels to the upright one, by the value of the tag Orientation
-# (EXIF 2.32, 4.6.4).
+# Transformations from the stored to the upright order of pixels, by the value of the tag
+# Orientation (EXIF 2.32, 4.6.4).
 _UPRIGHT: dict[int, Callable[[Any], Any]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
@@ -46,11 +46,11 @@ _UPRIGHT: dict[int, Callable[[Any], Any]] = {
 
 @dataclass(frozen=True)
 class ReadImage:
-    """An image, and what was decided about it.
+    """An image, and remarks on how it was read.
 
     Attributes:
-        pixels: `(H, W, 3)` BGR, 0 to 255, the right way up.
-        remarks: What of the file was left out or rescaled, a clause each.
+        pixels: `(H, W, 3)` BGR, 0 to 255, in upright orientation.
+        remarks: One clause for each part of the file that was left out or rescaled.
     """
 
     pixels: Image
@@ -59,7 +59,7 @@ class ReadImage:
 
 @dataclass(frozen=True)
 class _Header:
-    """What Pillow knows of a file before it decodes pixels; the defaults where it knows nothing."""
+    """What Pillow reads of a file before the pixels; the defaults if it does not recognize it."""
 
     format: str = ""
     mode: str = ""
@@ -72,7 +72,7 @@ def read_image(path: Path) -> ReadImage:
     """Read an image file: its first page or frame, without transparency.
 
     Raises:
-        ImageError: The file cannot be read, or is not a whole image.
+        ImageError: The file cannot be read, or is not a complete image.
     """
     try:
         content = path.read_bytes()
@@ -88,8 +88,8 @@ def decode_image(content: bytes) -> ReadImage:
     header = _read_header(content)
     if header.format in ("JPEG", "MPO") and _ends_early(content):
         raise ImageError("is damaged or incomplete (the file ends before its image).")
-    # OpenCV multiplies the colors of an 8-bit TIFF by their alpha, reads GIF since 4.11 only, and
-    # takes 255 for white in a binary PGM or PPM, whatever the file says.
+    # OpenCV multiplies the colors of an 8-bit TIFF by their alpha, reads GIF only since 4.11, and
+    # treats 255 as white in a binary PGM or PPM, whatever maximum the file declares.
     netpbm = _BINARY_NETPBM.match(content)
     by_pillow = (
         header.format == "GIF"
@@ -105,7 +105,7 @@ def decode_image(content: bytes) -> ReadImage:
 def _read_header(content: bytes) -> _Header:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata, and of images that are merely large
+            warnings.simplefilter("ignore")  # about odd metadata, and images that are merely large
             with PIL.Image.open(io.BytesIO(content), formats=_PILLOW_FORMATS) as image:
                 return _Header(
                     format=image.format or "",
@@ -117,26 +117,26 @@ def _read_header(content: bytes) -> _Header:
     except PIL.Image.DecompressionBombError as error:
         limit = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
         raise ImageError(f"has more than {limit:,} pixels; resize it first.") from error
-    except Exception:  # a damaged file can fail anywhere in a parser; decoding gives the reason
+    except Exception:  # a damaged file can fail anywhere in a parser; decoding reports the reason
         return _Header()
 
 
 def _ends_early(content: bytes) -> bool:
     """Whether a JPEG has no end-of-image marker after its first scan.
 
-    OpenCV 4.8 fills the missing part with grey. Bytes behind the marker may be anything: phones put
-    videos there.
+    OpenCV 4.8 fills the missing part with grey. Any bytes may follow the marker: phones append
+    videos.
     """
     position = 2
     while content[position : position + 1] == b"\xff":
         if content[position + 1 : position + 2] == b"\xda":
             return content.find(b"\xff\xd9", position) < 0
         position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-    return False  # not laid out as this reads it: the decoder decides
+    return False  # an unknown layout: the decoder decides
 
 
 def _orientation(image: PIL.Image.Image) -> int:
-    if image.format not in _TURNED_HERE:  # of PNG, the question alone decodes the pixels
+    if image.format not in _ORIENTED_HERE:  # for PNG, `getexif` would decode the pixels
         return 1
     return int(image.getexif().get(_ORIENTATION, 1))
 
@@ -149,22 +149,22 @@ def _is_min_white(image: PIL.Image.Image) -> bool:
 def _count_frames(image: PIL.Image.Image) -> int:
     try:
         return int(getattr(image, "n_frames", 1))
-    except Exception:  # the first is whole, a later one is not
+    except Exception:  # the first frame is intact, a later one is not
         return 1
 
 
 def _frames_remark(header: _Header) -> str:
-    if header.frames == 1 or header.format == "MPO":  # whose others are previews of the first
+    if header.frames == 1 or header.format == "MPO":  # its other frames are previews
         return ""
     unit = "page" if header.format == "TIFF" else "frame"
     return f"only the first of {header.frames} {unit}s is read"
 
 
 def _decode_by_opencv(content: bytes, header: _Header) -> tuple[Image, str] | None:
-    # Of AVIF and Radiance HDR, OpenCV knows the range of values better than they show it.
+    # For AVIF and Radiance HDR, OpenCV knows the value range; the pixels alone do not show it.
     knows_range = header.format == "AVIF" or content.startswith(b"#?")
     color = cv2.IMREAD_COLOR
-    if header.format in _TURNED_HERE:
+    if header.format in _ORIENTED_HERE:
         color |= cv2.IMREAD_IGNORE_ORIENTATION
     decoded = _imdecode(content, color | (0 if knows_range else cv2.IMREAD_ANYDEPTH))
     if decoded is None:
@@ -176,7 +176,7 @@ def _decode_by_opencv(content: bytes, header: _Header) -> tuple[Image, str] | No
     if decoded.dtype == np.uint16 and significant_bits(decoded) == 16:
         scaled = _imdecode(content, color)
     if scaled is not None:
-        pixels = scaled  # by OpenCV, as its readers do by default
+        pixels = scaled  # OpenCV's own scaling, the default of its readers
     elif remark and header.min_is_white:
         pixels = 255 - pixels
     return _UPRIGHT.get(header.orientation, np.asarray)(pixels), remark
@@ -185,7 +185,7 @@ def _decode_by_opencv(content: bytes, header: _Header) -> tuple[Image, str] | No
 def _imdecode(content: bytes, flags: int) -> NDArray[Any] | None:
     try:
         return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error:  # more pixels than OpenCV takes
+    except cv2.error:  # more pixels than OpenCV accepts
         return None
 
 

@@ -1,4 +1,4 @@
-"""`sam2-block models`: which weights are on this machine, where, and how to get them."""
+"""`sam2-block models`: lists, locates and downloads model weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sam2_block.cli.console import show, table
+from sam2_block.cli.console import print_result, table
 from sam2_block.errors import CheckpointInvalidError, CheckpointNotFoundError
 from sam2_block.settings import LocalSettings, Settings
 from sam2_block.versions import DEMO, META_RELEASES, NAMES
@@ -29,23 +29,23 @@ def add_parser(commands: Any) -> None:
 
 def _list(arguments: argparse.Namespace) -> bool:
     settings = Settings.from_environment().local
-    rows = [(version, _file_name(version), _place(version, settings)) for version in NAMES]
-    return show("\n".join(table(("version", "checkpoint", "where"), rows)))
+    rows = [(version, _file_name(version), _location(version, settings)) for version in NAMES]
+    return print_result("\n".join(table(("version", "checkpoint", "where"), rows)))
 
 
 def _where(arguments: argparse.Namespace) -> bool:
     settings = Settings.from_environment().local
     path = _find(arguments.version, settings)
     if path is None:
-        raise CheckpointNotFoundError(_missing(arguments.version, settings))
-    return show(str(path))
+        raise CheckpointNotFoundError(_missing_message(arguments.version, settings))
+    return print_result(str(path))
 
 
 def _fetch(arguments: argparse.Namespace) -> bool:
     from sam2_block.backends.local.models.checkpoints import fetch_checkpoint
 
     settings = Settings.from_environment().local
-    return show(str(fetch_checkpoint(arguments.version, settings)))
+    return print_result(str(fetch_checkpoint(arguments.version, settings)))
 
 
 def _find(version: str, settings: LocalSettings) -> Path | None:
@@ -60,7 +60,7 @@ def _file_name(version: str) -> str:
     return DEMO_FILE if version == DEMO else META_RELEASES[version].checkpoint_file
 
 
-def _place(version: str, settings: LocalSettings) -> str:
+def _location(version: str, settings: LocalSettings) -> str:
     try:
         path = _find(version, settings)
     except CheckpointInvalidError:
@@ -74,7 +74,7 @@ def _place(version: str, settings: LocalSettings) -> str:
     return "Hugging Face cache"
 
 
-def _missing(version: str, settings: LocalSettings) -> str:
+def _missing_message(version: str, settings: LocalSettings) -> str:
     return (
         f"version {version}: the checkpoint {_file_name(version)} is not on this machine, neither"
         f" in the folder SAM2_BLOCK_CHECKPOINT_DIR ({settings.checkpoint_dir or 'not set'}) nor in"

@@ -1,4 +1,4 @@
-"""Values of `--param NAME=VALUE`, as people type them."""
+"""Parsing of `--param NAME=VALUE`, with the spellings that people type."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import re
 from typing import Any
 
 HELP = """a parameter of the workflow. VALUE is JSON (5, 0.5, true, null, "5", [[1, 2]], {"x": 1});
-.5, 5., +5, True, False and None, and lists and dicts in Python's notation, are read as well;
-everything else is text. Quotes make text of a number: '"5"'"""
+.5, 5., +5, True, False and None, and lists and dicts in Python's notation, are accepted as well;
+everything else is text. To pass a number as text, quote it: '"5"'"""
 
-# JSON allows no plus, and no point without a digit on both sides. A number that begins with a
-# superfluous zero, as 007, is an identifier, and stays text.
+# JSON allows no plus sign, and no decimal point without digits on both sides. A number with a
+# leading zero, such as 007, is an identifier and stays text.
 _NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_MAX_DIGITS = 100  # Python itself reads no more than 4300 of an integer
+_MAX_DIGITS = 100  # Python itself limits integers to 4300 digits
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
 
 
@@ -29,7 +29,7 @@ def parameter(argument: str) -> tuple[str, Any]:
 
 
 def parameter_value(text: str) -> Any:
-    """Return the value that a text stands for; itself where it stands for nothing else."""
+    """Return the value that a text denotes; the text itself if it denotes no other value."""
     stripped = text.strip()
     try:
         return json.loads(text, parse_float=_finite, parse_constant=_finite)
@@ -45,7 +45,7 @@ def parameter_value(text: str) -> Any:
 def _python_literal(text: str) -> Any:
     try:
         value = ast.literal_eval(text.strip())
-        # Through JSON: tuples become lists, and sets, bytes, nan and inf are refused.
+        # Conversion through JSON turns tuples into lists, and rejects sets, bytes, nan and inf.
         return json.loads(json.dumps(value, allow_nan=False))
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return text

@@ -1,4 +1,4 @@
-"""Pixels of any depth and any number of channels, as the 8-bit BGR that SAM 2 takes."""
+"""Conversion of pixels of any depth and number of channels to 8-bit BGR, the input of SAM 2."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sam2_block.images import Image
 
 SENSOR_BITS = (8, 10, 12, 14, 16)
-"""Depths of cameras and microscopes; files hold all but the first in 16 bits."""
+"""Depths of cameras and microscopes; files store all but the first in 16 bits."""
 
 
 def significant_bits(pixels: NDArray[np.uint16]) -> int:
@@ -27,7 +27,7 @@ def to_eight_bits(pixels: NDArray[Any]) -> tuple[Image, str]:
         pixels: `(H, W)` or `(H, W, C)`, BGR or BGRA order, any integer or float type.
 
     Returns:
-        `(H, W, 3)` BGR, and what was done to the values in words; empty where nothing was.
+        `(H, W, 3)` BGR, and a description of the scaling; empty if the values are unchanged.
     """
     if pixels.dtype == np.uint8:
         return _three_channels(pixels), ""
@@ -41,16 +41,16 @@ def to_eight_bits(pixels: NDArray[Any]) -> tuple[Image, str]:
 
 
 def _stretch(pixels: NDArray[Any]) -> tuple[Image, str]:
-    """Map values without a fixed range linearly: 0 to 1 where they lie in it, else all of them."""
+    """Scale values linearly, from 0 to 1 if they are floats within it, else from their range."""
     values = pixels.astype(np.float64)
     finite = np.isfinite(values)
     low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
     remark = f"values of {low:g} to {high:g} scaled to 8 bits"
     if pixels.dtype.kind == "f" and low >= 0 and high <= 1:
         low, high = 0.0, 1.0
-    # Pixels without data stand for the lowest value.
+    # Pixels without data get the lowest value.
     values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    span = high / 2 - low / 2  # halves, since the range itself may be no finite number
+    span = high / 2 - low / 2  # halved, since the range itself may overflow
     shares = (values / 2 - low / 2) / span if span > 0 else np.zeros_like(values)
     return _three_channels(np.rint(shares * 255).astype(np.uint8)), remark
 

@@ -1,4 +1,9 @@
-"""The engine's errors in words: which step, which field, what is wrong."""
+"""Messages for the engine's errors: the step, the field and the reason, one line per detail.
+
+This module exists because the message of an engine error only points to its details. The engine
+keeps the step, the field and the reason in attributes of the error (`blocks_errors`, `block_id`,
+`block_type_name`, ...) and of an inner pydantic error (`inner_error`).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ _IS_SELECTOR = "should be a selector, such as $inputs.name or $steps.name.output
 
 
 def compile_problem(error: Exception, definition: dict[str, Any]) -> str:
-    """Say why a workflow does not compile: the engine's message, and a line for each detail."""
+    """Describe why a workflow does not compile: the engine's message, and one line per detail."""
     details = _details(error, definition)
     message = _message(error)
     if details:
@@ -21,7 +26,7 @@ def compile_problem(error: Exception, definition: dict[str, Any]) -> str:
 
 
 def run_problem(error: BaseException) -> str:
-    """Say in one line why a run failed, and in which step."""
+    """Describe in one line why a run failed, and in which step."""
     message = _message(error)
     inner = getattr(error, "inner_error", None)
     if inner is not None and hasattr(inner, "errors"):
@@ -36,7 +41,7 @@ def run_problem(error: BaseException) -> str:
 
 
 def _message(error: BaseException) -> str:
-    """Return the engine's message; of an error that is not the engine's, its type as well."""
+    """Return the message of an engine error, or the type and message of any other error."""
     if hasattr(error, "public_message"):
         return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -44,7 +49,7 @@ def _message(error: BaseException) -> str:
 
 def _details(error: Exception, definition: dict[str, Any]) -> list[str]:
     inner = getattr(error, "inner_error", None)
-    if inner is not None and hasattr(inner, "errors"):  # pydantic's: the fullest account
+    if inner is not None and hasattr(inner, "errors"):  # a pydantic error: the most detailed source
         return [_validation_detail(detail, definition) for detail in inner.errors()]
     details = [_block_detail(block) for block in getattr(error, "blocks_errors", None) or []]
     python_block = getattr(error, "block_type_name", None)
@@ -57,43 +62,45 @@ def _details(error: Exception, definition: dict[str, Any]) -> list[str]:
 
 
 def _validation_detail(detail: dict[str, Any], definition: dict[str, Any]) -> str:
-    place, message = detail["loc"], detail["msg"].removeprefix("Value error, ")
+    location, message = detail["loc"], detail["msg"].removeprefix("Value error, ")
     context = detail.get("ctx", {})
     if detail["type"] == "union_tag_invalid":
-        message = _unknown_type(str(context["tag"]), str(context["expected_tags"]))
+        message = _unknown_type_message(str(context["tag"]), str(context["expected_tags"]))
     elif detail["type"] == "string_pattern_mismatch" and "$inputs" in context["pattern"]:
         message = _IS_SELECTOR
-    return one_line(f"{_where(place, definition)}: {message}")
+    return one_line(f"{_location_text(location, definition)}: {message}")
 
 
 def _wrong_value(validation_error: Any) -> str:
-    """Say what is wrong with a value that came in; that it is no selector goes without saying."""
+    """Describe what is wrong with a run-time value, without the error that it is no selector."""
     details = validation_error.errors()
-    as_value = [detail for detail in details if detail["loc"][-1:] != ("constrained-str",)]
-    return "; ".join(detail["msg"].removeprefix("Value error, ") for detail in as_value or details)
+    value_details = [detail for detail in details if detail["loc"][-1:] != ("constrained-str",)]
+    return "; ".join(
+        detail["msg"].removeprefix("Value error, ") for detail in value_details or details
+    )
 
 
-def _where(place: tuple[str | int, ...], definition: dict[str, Any]) -> str:
-    """Name the place by the step's own name: its index says nothing to who wrote the file."""
-    if len(place) < 2 or place[0] != "steps":
-        return ".".join(map(str, place)) or "definition"
+def _location_text(location: tuple[str | int, ...], definition: dict[str, Any]) -> str:
+    """Return a location by the step's name, since its index means little to the file's author."""
+    if len(location) < 2 or location[0] != "steps":
+        return ".".join(map(str, location)) or "definition"
     steps = definition.get("steps")
-    step = steps[place[1]] if isinstance(steps, list) and isinstance(place[1], int) else None
+    step = steps[location[1]] if isinstance(steps, list) and isinstance(location[1], int) else None
     if not isinstance(step, dict):
-        return f"step {place[1]}"
-    named = f"step {step.get('name', place[1])!r} ({step.get('type', 'without a type')})"
-    return f"{named}, {place[3]}" if len(place) > 3 else named
+        return f"step {location[1]}"
+    step_text = f"step {step.get('name', location[1])!r} ({step.get('type', 'without a type')})"
+    return f"{step_text}, {location[3]}" if len(location) > 3 else step_text
 
 
-def _unknown_type(came: str, expected_tags: str) -> str:
+def _unknown_type_message(type_name: str, expected_tags: str) -> str:
     known = [tag.strip().strip("'") for tag in expected_tags.split(",")]
-    close = difflib.get_close_matches(came, known, n=3)
+    close = difflib.get_close_matches(type_name, known, n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else "is its plugin in WORKFLOWS_PLUGINS?"
-    return f"there is no type {came!r} here; {hint}"
+    return f"there is no type {type_name!r} here; {hint}"
 
 
 def _block_detail(block: Any) -> str:
-    place = f"step {block.block_id!r} ({block.block_type})"
+    location = f"step {block.block_id!r} ({block.block_type})"
     if block.property_name:
-        place += f", {block.property_name}"
-    return one_line(f"{place}: {block.property_details or block.block_details or 'refused'}")
+        location += f", {block.property_name}"
+    return one_line(f"{location}: {block.property_details or block.block_details or 'refused'}")

@@ -1,4 +1,4 @@
-"""Which files of a folder an earlier run wrote."""
+"""The record of the files in a folder that earlier runs wrote."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ RECORD_NAME = ".sam2-block-results.jsonl"
 
 
 class ResultRecord:
-    """The names and contents of the results in a folder, kept beside them.
+    """The names and digests of the results in a folder, stored in the same folder.
 
-    A file is a result while it has a recorded name and exactly the content that was written: once
-    somebody edits it, or puts another file in its place, it is theirs.
+    A file is a result as long as it has a recorded name and exactly the content that was written:
+    once a user edits or replaces it, it belongs to the user.
 
-    The record is a file of JSON lines. A run only adds to it, so that one which stops at any moment
-    leaves the lines of earlier ones whole.
+    The record is a file of JSON lines. A run only appends to it, so a run that stops at any moment
+    leaves the lines of earlier runs intact.
 
     Args:
         folder: The folder of the results. Without a record in it, no file is a result.
@@ -29,19 +29,19 @@ class ResultRecord:
     def __init__(self, folder: Path) -> None:
         self._path = folder / RECORD_NAME
         self._digests: dict[str, list[str]] = {}
-        self._length = 0
+        self._line_count = 0
         try:
             content = self._path.read_bytes()
         except OSError:
             content = b""
-        self._bytes = len(content)
+        self._byte_count = len(content)
         for line in content.splitlines():
             try:
                 entry = json.loads(line)
                 self._digests.setdefault(name_key(entry["file"]), []).append(str(entry["sha256"]))
-                self._length += 1
+                self._line_count += 1
             except (ValueError, TypeError, KeyError, RecursionError):
-                continue  # a line that was cut off
+                continue  # an incomplete line
 
     def add(self, name: str, content: bytes) -> None:
         """Record a result before it is written.
@@ -53,31 +53,31 @@ class ResultRecord:
         recorded = self._digests.setdefault(name_key(name), [])
         if recorded[-1:] != [digest]:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write("\n" + _line(name, digest))  # after a line that may have been cut off
+                file.write("\n" + _line(name, digest))  # the last line may be incomplete
             recorded.append(digest)
 
     def compact(self) -> None:
-        """Drop what is out of date, where that is the larger part.
+        """Drop the outdated lines if they are the larger part.
 
-        Of each name two lines stay: the last run may have stopped between recording a result and
-        putting it in the place of the one before.
+        Two lines per name remain: the last run may have stopped between recording a result and
+        replacing the previous one.
 
         Raises:
             OSError: The record cannot be written, or has grown since it was read.
         """
-        if self._length <= 4 * len(self._digests) + 100:
+        if self._line_count <= 4 * len(self._digests) + 100:
             return
         latest = ((key, recorded[-2:]) for key, recorded in self._digests.items())
         text = "".join(_line(key, digest) for key, digests in latest for digest in digests)
-        write_whole(self._path, text.encode(), before=self._check_unchanged)
+        write_atomically(self._path, text.encode(), before=self._check_unchanged)
 
     def _check_unchanged(self) -> None:
-        """Another run may write into the same folder, and would lose what it added meanwhile."""
-        if self._path.stat().st_size != self._bytes:
+        """Raise if another run has appended lines since the record was read; they would be lost."""
+        if self._path.stat().st_size != self._byte_count:
             raise OSError("the record has grown since it was read")
 
     def owns(self, path: Path) -> bool:
-        """Whether a file of the folder is a result as it was written; a link never is."""
+        """Return whether a file of the folder is an unmodified result; a link never is."""
         digests = self._digests.get(name_key(path.name))
         if not digests:
             return False
@@ -90,29 +90,31 @@ class ResultRecord:
             return False
 
 
-def write_whole(path: Path, content: bytes, before: Callable[[], object] | None = None) -> None:
-    """Write a file aside and rename it, so that it is never half there.
+def write_atomically(
+    path: Path, content: bytes, before: Callable[[], object] | None = None
+) -> None:
+    """Write a temporary file and rename it, so that the target is never incomplete.
 
     Args:
-        path: Where it goes, in a folder that is there.
-        content: All of it.
-        before: Called once the content is written, before it replaces what `path` was.
+        path: The target, in an existing folder.
+        content: The complete content.
+        before: Called after the content is written, before the file replaces the target.
 
     Raises:
-        OSError: It cannot be written; nothing is left of it.
+        OSError: The file cannot be written; no part of it remains.
     """
-    aside = path.with_name(f".sam2-block-{uuid.uuid4().hex}.part")
+    temporary = path.with_name(f".sam2-block-{uuid.uuid4().hex}.part")
     try:
-        aside.write_bytes(content)
+        temporary.write_bytes(content)
         if before:
             before()
-        aside.replace(path)
+        temporary.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def name_key(name: str) -> str:
-    """Return the same for all names that some file system takes for one."""
+    """Return the same key for all names that some file system treats as one."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

@@ -1,4 +1,4 @@
-"""`sam2-block run`: a workflow on any images, with what comes out on disk."""
+"""`sam2-block run`: runs a workflow on images and writes the outputs to a folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sam2_block.cli import parameters
-from sam2_block.cli.console import one_line, path_text, say, show
+from sam2_block.cli.console import one_line, path_text, print_message, print_result
 from sam2_block.cli.image_files import check_image_file, list_images
 from sam2_block.cli.problems import run_problem
 from sam2_block.cli.result_folder import check_output_folder
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from sam2_block.cli.results import ResultWriter
 
 DESCRIPTION = """
-Run a workflow definition on images, one after another. Prints a table of every output that is
-detections, and writes into DIR each image output as PNG and everything else as one JSON file an
-image. Results of earlier runs in DIR are replaced, other files never. Steps that run Roboflow's
-models take the key from ROBOFLOW_API_KEY.
+Run a workflow definition on images, one after another. A table of each output that holds detections
+is printed. DIR receives each output image as PNG, and everything else as one JSON file per image.
+Only results of earlier runs in DIR are replaced. Steps that run Roboflow's models read the key from
+ROBOFLOW_API_KEY.
 """
 _MAX_NAMES = 3
 
@@ -38,14 +38,14 @@ def add_parser(commands: Any) -> None:
         action="extend",
         required=True,
         metavar="PATH",
-        help="an image, or a folder for the images in it, without results of earlier runs",
+        help="an image, or a folder of images, in which results of earlier runs are skipped",
     )
     parser.add_argument(
         "--output",
         type=_path,
         default=Path("output"),
         metavar="DIR",
-        help="where the results go; default: output",
+        help="the folder for the results; default: output",
     )
     parser.add_argument(
         "--param",
@@ -59,7 +59,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _path(argument: str) -> Path:
-    if not argument:  # as from a variable that is not set; `Path("")` is the current folder
+    if not argument:  # as from an unset variable; `Path("")` is the current folder
         raise argparse.ArgumentTypeError("expected a path; got an empty one")
     return Path(argument)
 
@@ -67,14 +67,16 @@ def _path(argument: str) -> Path:
 def _run(arguments: argparse.Namespace) -> bool:
     workflow = WorkflowFile.read(arguments.workflow)
     if workflow.inside:
-        say(f"{path_text(workflow.path)}: read the definition inside {'.'.join(workflow.inside)}")
+        print_message(
+            f"{path_text(workflow.path)}: read the definition inside {'.'.join(workflow.inside)}"
+        )
     image_input, values = workflow.image_input(), dict(arguments.param)
     workflow.check_parameters(values)
     check_output_folder(arguments.output)
     images = list_images(arguments.image)
     for remark in images.remarks:
-        say(remark)
-    say("starting the Workflows engine (5 to 10 seconds)")
+        print_message(remark)
+    print_message("starting the Workflows engine (5 to 10 seconds)")
     from sam2_block.cli.engine import start_engine
 
     engine = start_engine(workflow.definition)
@@ -83,22 +85,22 @@ def _run(arguments: argparse.Namespace) -> bool:
     writer = ResultWriter(arguments.output, inputs=images.paths)
     failed = 0
     for number, path in enumerate(images.paths, start=1):
-        say(f"[{number}/{len(images.paths)}] {path_text(path)}")
+        print_message(f"[{number}/{len(images.paths)}] {path_text(path)}")
         try:
             lines = _run_image(engine, image_input, path, values, writer)
         except Sam2BlockError as error:
             problem = one_line(str(error))
-        except (Exception, SystemExit) as error:  # whatever a block does costs its image, no other
+        except (Exception, SystemExit) as error:  # a block's failure affects only its image
             problem = run_problem(error)
         else:
-            show("\n".join(lines))
+            print_result("\n".join(lines))
             continue
         failed += 1
-        say(f"failed: {path_text(path)}: {problem}")
+        print_message(f"failed: {path_text(path)}: {problem}")
     engine.close()
-    _say_left(arguments.output, writer)
+    _report_unreplaced(arguments.output, writer)
     if failed:
-        say(f"{failed} of {len(images.paths)} images failed")
+        print_message(f"{failed} of {len(images.paths)} images failed")
     return failed == 0
 
 
@@ -109,7 +111,7 @@ def _run_image(
     values: dict[str, Any],
     writer: ResultWriter,
 ) -> list[str]:
-    """Run the workflow on one image, write what comes out, and return a summary in lines."""
+    """Run the workflow on one image, write the outputs, and return the lines of a summary."""
     from sam2_block.cli.detection_tables import detection_tables
     from sam2_block.cli.image_reading import read_image
 
@@ -117,9 +119,9 @@ def _run_image(
     check_image_file(path)
     image = read_image(path)
     if image.remarks:
-        say(f"{path_text(path)}: {'; '.join(image.remarks)}")
+        print_message(f"{path_text(path)}: {'; '.join(image.remarks)}")
     results = engine.run(runtime_parameters={**values, image_input: image.pixels})
-    # One image gives one result, unless a step made a batch of its own out of it.
+    # One image yields one result, unless a step has split it into a batch.
     outputs = results[0] if len(results) == 1 else {"results": results}
     written = writer.write(path, outputs)
     seconds = time.perf_counter() - start
@@ -130,12 +132,15 @@ def _run_image(
     ]
 
 
-def _say_left(folder: Path, writer: ResultWriter) -> None:
-    """Name the files of the folder that were not replaced, and might be taken for results."""
+def _report_unreplaced(folder: Path, writer: ResultWriter) -> None:
+    """Report files of the folder that were not replaced and might be mistaken for results."""
     for names, reason in (
-        (writer.kept, "no earlier run wrote this; the new results have other names, shown above"),
-        (writer.outdated, "a result of an earlier run that this one did not give again"),
+        (
+            writer.protected,
+            "no earlier run wrote this; the new results have other names, shown above",
+        ),
+        (writer.outdated, "a result of an earlier run that this one did not write again"),
     ):
         if names:
             shown = ", ".join(names[:_MAX_NAMES]) + (" and others" * (len(names) > _MAX_NAMES))
-            say(f"{path_text(folder)}: kept {shown}: {reason}")
+            print_message(f"{path_text(folder)}: kept {shown}: {reason}")

@@ -1,4 +1,4 @@
-"""A workflow definition on disk, and what the command has to know of its inputs."""
+"""A workflow definition file, and what the command needs to know about its inputs."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 from sam2_block.errors import InputError
 
 _WRAPPERS = ("workflow", "config", "specification")
-"""Where Roboflow's API and web page keep a definition: in some or all of these, in this order."""
+"""Keys that Roboflow's API and web page nest a definition in: some or all, in this order."""
 
 _IMAGE_INPUT_TYPES = ("WorkflowImage", "InferenceImage")
 
 
 @dataclass(frozen=True)
 class WorkflowFile:
-    """A definition as the engine takes it.
+    """A workflow definition in the form that the engine accepts.
 
     Attributes:
         path: The file it was read from.
-        definition: The parsed JSON; whether it makes sense is for the engine to say.
-        inside: Keys that the definition was found under, outermost first; mostly none.
+        definition: The parsed JSON; the engine validates it.
+        inside: Keys that lead to the definition in the file, outermost first; usually none.
     """
 
     path: Path
@@ -72,10 +72,10 @@ class WorkflowFile:
         )
 
     def check_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Refuse parameters that the workflow would silently ignore.
+        """Reject parameters that the workflow would silently ignore.
 
         Raises:
-            InputError: A name is not that of a parameter of the workflow.
+            InputError: The workflow has no parameter of that name.
         """
         known = [
             str(an_input.get("name")) for an_input in self._inputs() if not _takes_images(an_input)
@@ -98,7 +98,7 @@ class WorkflowFile:
 
 
 def _parse(path: Path, text: str | bytes) -> dict[str, Any]:
-    """Parse JSON, of whose encodings `json.loads` recognizes those that JSON may have."""
+    """Parse JSON; `json.loads` detects the encodings that JSON allows."""
     try:
         definition = json.loads(text)
     except UnicodeDecodeError as error:
@@ -116,11 +116,11 @@ def _parse(path: Path, text: str | bytes) -> dict[str, Any]:
 
 
 def _takes_images(an_input: Mapping[str, Any]) -> bool:
-    """Whether it is an image input, or one of any batch that is declared to be images."""
+    """Return whether an input is an image input, or a batch input whose kind is image."""
     if an_input.get("type") in _IMAGE_INPUT_TYPES:
         return True
     kinds = an_input.get("kind")
-    if not isinstance(kinds, list):  # the engine reports what else it may be
+    if not isinstance(kinds, list):  # the engine reports any other value
         return False
     names = [kind.get("name") if isinstance(kind, dict) else kind for kind in kinds]
     return an_input.get("type") == "WorkflowBatchInput" and names == ["image"]

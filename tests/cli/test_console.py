@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sam2_block.cli.console import path_text, say, show
+from sam2_block.cli.console import path_text, print_message, print_result
 
 needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 COMMAND = [sys.executable, "-m", "sam2_block"]
@@ -31,7 +31,10 @@ COMMAND = [sys.executable, "-m", "sam2_block"]
 def test_what_a_stream_cannot_take_is_escaped(
     encoding: str, text: str, printed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, function, start in (("stdout", show, ""), ("stderr", say, "sam2-block: ")):
+    for name, function, start in (
+        ("stdout", print_result, ""),
+        ("stderr", print_message, "sam2-block: "),
+    ):
         raw = io.BytesIO()
         monkeypatch.setattr(sys, name, io.TextIOWrapper(raw, encoding, errors="strict"))
         function(text)
@@ -48,8 +51,8 @@ def test_streams_that_are_closed(stream: str, monkeypatch: pytest.MonkeyPatch) -
     closed.close()
     for value in (None, closed):
         monkeypatch.setattr(sys, stream, value)
-        assert show("text")
-        say("text")
+        assert print_result("text")
+        print_message("text")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +96,7 @@ def test_a_full_disk_is_said_once(
 ) -> None:
     with Path("/dev/full").open("w") as full:
         monkeypatch.setattr(sys, "stdout", full)
-        assert [show("text") for _ in range(3)] == [False, True, True]
+        assert [print_result("text") for _ in range(3)] == [False, True, True]
     assert capsys.readouterr().err.count("nothing more can be printed") == 1
 
 
@@ -112,9 +115,10 @@ def test_a_disk_that_is_full() -> None:
 def test_descriptors_that_are_closed_from_the_start(closing: str, tmp_path: Path) -> None:
     """A file that takes their number would receive what libraries write to stderr."""
     code = (
-        "import os, sys; from sam2_block.cli.console import say, show, standard_streams\n"
+        "import os, sys\n"
+        "from sam2_block.cli.console import print_message, print_result, standard_streams\n"
         "with standard_streams():\n"
-        "    file = open('result', 'w'); show('table'); say('progress')\n"
+        "    file = open('result', 'w'); print_result('table'); print_message('progress')\n"
         "    os.write(1, b'1'); os.write(2, b'2')\n"
         "    sys.exit(file.fileno() < 3)\n"
     )

@@ -22,7 +22,7 @@ def names_of(paths: list[Path]) -> list[str]:
     return [path.name for path in paths]
 
 
-def test_a_folder_says_what_it_passed_over(tmp_path: Path) -> None:
+def test_a_folder_reports_what_it_skipped(tmp_path: Path) -> None:
     make(tmp_path, "b.JPG", "a.avif", "c.jp2", "notes.txt", "d.heic", "e.svg", "f.pdf", "g")
     make(tmp_path, "._b.JPG", ".DS_Store")  # quietly
     (tmp_path / "raw.png").mkdir()
@@ -30,7 +30,7 @@ def test_a_folder_says_what_it_passed_over(tmp_path: Path) -> None:
     files = list_images([tmp_path])
     assert names_of(files.paths) == ["a.avif", "b.JPG", "c.jp2"]
     assert files.remarks == [
-        f"{tmp_path}: passed over 6 files (d.heic, e.svg, f.pdf and 3 more), 1 folder (raw.png);"
+        f"{tmp_path}: skipped 6 files (d.heic, e.svg, f.pdf and 3 more), 1 folder (raw.png);"
         " HEIC is not read, export it as JPEG or PNG"
     ]
 
@@ -50,7 +50,7 @@ def test_results_of_earlier_runs_are_no_photos(tmp_path: Path) -> None:
         folder.write(folder.reserve(name, ".png"), b"drawing")
     files = list_images([tmp_path])
     assert names_of(files.paths) == ["shot.png"]
-    assert files.remarks == [f"{tmp_path}: passed over 2 results of earlier runs"]
+    assert files.remarks == [f"{tmp_path}: skipped 2 results of earlier runs"]
     # What somebody put in the place of a result is a photo, and a result named itself is an image.
     (tmp_path / "shot_mask.png").write_bytes(b"photo")
     assert names_of(list_images([tmp_path]).paths) == ["shot.png", "shot_mask.png"]

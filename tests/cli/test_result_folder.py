@@ -86,7 +86,7 @@ def test_a_result_that_somebody_edited_is_kept(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"edited")
     folder = ResultFolder(tmp_path)
     assert folder.reserve("x", ".png").name == "x-2.png"
-    assert folder.kept == ["x.png"]
+    assert folder.protected == ["x.png"]
     assert (tmp_path / "x.png").read_bytes() == b"edited"
 
 
