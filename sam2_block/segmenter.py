@@ -70,7 +70,9 @@ class Segmenter:
         self.version = check_version(version)
         self._own_masks = masks
         self._is_closed = False
-        self._open(backend if isinstance(backend, BackendSource) else BackendSource(given=backend))
+        self._open(
+            backend if isinstance(backend, BackendSource) else BackendSource(backend=backend)
+        )
 
     @classmethod
     def remote(

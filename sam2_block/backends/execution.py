@@ -1,7 +1,7 @@
 """Where SAM 2 may run: what the operator allows, and what an offline process rules out.
 
-The author of a workflow does not decide where pictures go. Every check here comes before a name is
-looked up or a socket is opened.
+The author of a workflow does not decide where images are sent. Every check here runs before any
+name lookup and before any socket is opened.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sam2_block.settings import AccessSettings
 
 ExecutionTarget = Literal["local", "remote"]
 
-# `inference` decides once a process and publishes the decision for its child processes.
+# `inference` decides once per process and passes the decision to child processes.
 _OFFLINE_VARIABLES = ("OFFLINE_MODE", "_ROBOFLOW_INFERENCE_OFFLINE_MODE_AT_PROCESS_START")
 _GATEWAY_VARIABLES = ("SECURE_GATEWAY", "LICENSE_SERVER")
 _OFF = ("", "false", "0", "no", "off")
@@ -33,9 +33,10 @@ def is_roboflow_host(url: str) -> bool:
 
 
 def is_offline(environment: Mapping[str, str] | None = None) -> bool:
-    """Return whether the engine's `OFFLINE_MODE` is on; a value that is not `false` counts as on.
+    """Return whether the engine's `OFFLINE_MODE` is on.
 
-    The engine itself is not imported: its configuration freezes when it is.
+    Any value other than blank, `false`, `0`, `no` and `off` counts as on. The engine itself is not
+    imported: an import freezes its configuration.
     """
     variables = os.environ if environment is None else environment
     return any(variables.get(name, "").strip().lower() not in _OFF for name in _OFFLINE_VARIABLES)
@@ -45,7 +46,7 @@ def target_of_auto(settings: AccessSettings, engine_runs_remotely: bool) -> Exec
     """Return where a step in mode `auto` runs.
 
     Args:
-        settings: The operator's settings; where they allow one target only, it is that one.
+        settings: The operator's settings; if they allow one target only, that one is returned.
         engine_runs_remotely: Whether the engine's own blocks run on a server.
     """
     if settings.execution == "any":
@@ -54,10 +55,10 @@ def target_of_auto(settings: AccessSettings, engine_runs_remotely: bool) -> Exec
 
 
 def check_target(settings: AccessSettings, target: ExecutionTarget) -> None:
-    """Refuse a target that the operator does not allow.
+    """Reject a target that the operator does not allow.
 
     Raises:
-        ExecutionNotAllowedError: Choose the other target, or `auto`.
+        ExecutionNotAllowedError: The target is not allowed; use the other one, or `auto`.
     """
     if settings.execution not in ("any", target):
         raise ExecutionNotAllowedError(
@@ -67,13 +68,13 @@ def check_target(settings: AccessSettings, target: ExecutionTarget) -> None:
 
 
 def check_step_target(settings: AccessSettings, target: ExecutionTarget) -> None:
-    """Refuse a step of a workflow that may not run where it says.
+    """Reject a target that a step of a workflow may not use.
 
-    While offline no step runs on a server, as in the engine's own blocks: those make no exception
-    for a server on the same machine.
+    While offline no step runs on a server, not even on the same machine, as with the engine's own
+    blocks.
 
     Raises:
-        ExecutionNotAllowedError: Choose the other target, or `auto`.
+        ExecutionNotAllowedError: The target is not allowed; use the other one, or `auto`.
     """
     check_target(settings, target)
     if target == "remote" and is_offline():
@@ -84,13 +85,13 @@ def check_step_target(settings: AccessSettings, target: ExecutionTarget) -> None
 
 
 def check_reachable(url: str) -> None:
-    """Refuse a request that may not leave this machine, or cannot reach its server.
+    """Reject a request that may not leave this machine, or cannot reach its server.
 
     Args:
         url: The server, normalised.
 
     Raises:
-        ExecutionNotAllowedError: Nothing was sent.
+        ExecutionNotAllowedError: The server may not or cannot be called; nothing was sent.
     """
     if is_offline() and not _is_loopback(url):
         raise ExecutionNotAllowedError(

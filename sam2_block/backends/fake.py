@@ -13,14 +13,14 @@ from sam2_block.prompts import Prompt
 
 
 class FakeBackend:
-    """Predicts the pixels inside a box, and a square around the first positive of some points.
+    """Predicts the pixels inside a box, and a square around each positive point.
 
-    Negative points clear the pixels within `radius` of them. Pass it to a workflow as the init
-    parameter `sam2_block.backend`.
+    A square reaches `radius` pixels from its point. Negative points clear such squares afterwards.
+    Pass it to a workflow as the init parameter `sam2_block.backend`.
 
     Attributes:
         calls: The prompts of every call so far, in order of arrival.
-        embedded: The shapes of the images that were embedded ahead of time, in order.
+        embedded: The shapes of the images passed to `embed`, in order.
     """
 
     concurrent_images = 1
@@ -34,7 +34,7 @@ class FakeBackend:
     def predict(
         self, image: Image, prompts: Sequence[Prompt], *, version: str, multimask_output: bool
     ) -> list[ReadyPrediction]:
-        """Predict as the class says; see `Backend.predict`."""
+        """Predict as the class describes; see `Backend.predict`."""
         self.calls.append(tuple(prompts))
         height, width = image.shape[:2]
         return [
@@ -42,7 +42,7 @@ class FakeBackend:
         ]
 
     def embed(self, image: Image, *, version: str) -> None:
-        """Note it down; see `Backend.embed`."""
+        """Record the shape of the image; see `Backend.embed`."""
         self.embedded.append(image.shape)
 
     def _mask(self, prompt: Prompt, height: int, width: int) -> CroppedMask:

@@ -1,4 +1,4 @@
-"""What a backend is: the one seam between prompts and masks.
+"""The backend protocol: the one interface between prompts and masks.
 
 Everything above it (blocks, prompts, detections, tests) is the same for every backend.
 """
@@ -17,8 +17,8 @@ from sam2_block.prompts import Prompt
 class MaskPrediction(Protocol):
     """The mask that SAM 2 predicts for one prompt.
 
-    The mask itself is made on demand: predictions that are dropped by their score cost nothing, and
-    the masks of many prompts are not all held at full size.
+    The mask is computed on demand: predictions dropped by score cost nothing, and the masks of many
+    prompts are not all in memory at full size.
     """
 
     @property
@@ -33,31 +33,32 @@ class MaskPrediction(Protocol):
 
 @dataclass(frozen=True)
 class ReadyPrediction:
-    """A prediction whose mask is made already, held as its crop.
+    """A prediction whose mask is already computed, stored as its crop.
 
     Attributes:
         score: Predicted quality, 0 to 1.
-        shape: The mask.
+        cropped_mask: The mask.
     """
 
     score: float
-    shape: CroppedMask
+    cropped_mask: CroppedMask
 
     def mask(self) -> CroppedMask:
         """Return the mask on the grid of the image."""
-        return self.shape
+        return self.cropped_mask
 
 
 class Backend(Protocol):
-    """Runs SAM 2. Calls are stateless and may come from any number of threads at once.
+    """Runs SAM 2. All methods are stateless and thread-safe.
 
-    One that keeps a limited number of embeddings has an attribute `embedding_capacity` as well:
-    that number, or None where it is not known yet. `embed` is called for no more images of a batch.
+    A backend that caches a limited number of embeddings also has an attribute `embedding_capacity`:
+    that number, or None while it is unknown. `embed` is called for at most that many images of a
+    batch.
     """
 
     @property
     def concurrent_images(self) -> int:
-        """How many images are best worked on at once; 1 where they would only share a processor."""
+        """Best number of images to process at once; 1 where they would only share a processor."""
         ...
 
     def predict(
@@ -69,25 +70,25 @@ class Backend(Protocol):
             image: `(H, W, 3)` BGR or `(H, W)` grey, `uint8`.
             prompts: At least one prompt.
             version: One of `sam2_block.versions.NAMES`.
-            multimask_output: Let SAM 2 propose three masks a prompt and take the one it scores
-                best; otherwise it proposes one.
+            multimask_output: Let SAM 2 propose three masks per prompt and select the one with the
+                highest score; otherwise it proposes one.
 
         Returns:
-            One prediction a prompt, in the order of the prompts.
+            One prediction per prompt, in the order of the prompts.
 
         Raises:
-            Sam2BlockError: The model cannot be had or run.
+            Sam2BlockError: The model is not available or cannot be run.
         """
         ...
 
     def embed(self, image: Image, *, version: str) -> None:
-        """Encode an image ahead of time, so that prompts on it are only decoded.
+        """Encode an image in advance, so that `predict` only decodes its prompts.
 
         Args:
-            image: As `predict` takes it.
+            image: As for `predict`.
             version: One of `sam2_block.versions.NAMES`.
 
         Raises:
-            Sam2BlockError: The model cannot be had or run.
+            Sam2BlockError: The model is not available or cannot be run.
         """
         ...

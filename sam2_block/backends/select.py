@@ -17,7 +17,7 @@ def choose_backend(
     api_key: str | None = None,
     user: object = None,
 ) -> Backend:
-    """Return the process's backend for a request; what it needs is imported only now.
+    """Return the backend for a request; its modules are imported only when needed.
 
     Args:
         settings: The operator's settings.
@@ -27,7 +27,7 @@ def choose_backend(
         user: See `process_state.SharedObjects.get`.
 
     Raises:
-        ExecutionNotAllowedError: SAM 2 may not run there.
+        ExecutionNotAllowedError: SAM 2 may not run on this target.
         EndpointNotAllowedError: The operator does not allow that server.
     """
     check_target(settings.access, target)

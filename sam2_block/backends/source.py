@@ -1,4 +1,4 @@
-"""Where the backend of a segmenter comes from, so that another process can have one of its own."""
+"""The source of a segmenter's backend, from which another process can open its own."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from sam2_block.settings import Settings
 
 @dataclass(frozen=True)
 class BackendSource:
-    """What a backend is made from, apart from the settings in the environment.
+    """Everything needed to open a backend, except the settings in the environment.
 
-    A pickle of it holds no key, since pickles end in files, caches and object stores. It holds
-    whether one was given: who unpickles it needs a key in the environment.
+    A pickle holds no key, since pickles are stored in files, caches and object stores. It records
+    whether a key was given: the process that unpickles it then needs a key in its environment.
 
     Attributes:
-        target: In this process, or on a server.
-        api_url: The server, or None for that of the settings.
-        api_key: The key, or None for that of the settings.
-        given: A backend to use in place of all this.
-        lacks_key: A key was given in the process that this was pickled in.
+        target: Where SAM 2 runs: in this process, or on a server.
+        api_url: The server, or None for the one in the settings.
+        api_key: The key, or None for the one in the settings.
+        backend: A backend to use instead of opening one.
+        lacks_key: Whether a key was given in the process that pickled this source.
     """
 
     target: ExecutionTarget = "local"
     api_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
-    given: Backend | None = None
+    backend: Backend | None = None
     lacks_key: bool = False
 
     def settings(self) -> Settings:
-        """Return the operator's settings, from the environment as it is now.
+        """Return the operator's settings from the current environment, with this server and key.
 
         Raises:
             SettingsError: A setting cannot be used.
         """
-        own = {"api_url": self.api_url, "api_key": self.api_key}
+        overrides = {"api_url": self.api_url, "api_key": self.api_key}
         return Settings.from_environment().override(
-            **{name: value for name, value in own.items() if value is not None}
+            **{name: value for name, value in overrides.items() if value is not None}
         )
 
     def open(self, settings: Settings, user: object) -> Backend:
@@ -52,23 +52,23 @@ class BackendSource:
             user: See `process_state.SharedObjects.get`.
 
         Raises:
-            SettingsError: The key did not travel with the pickle, and the environment has none.
+            SettingsError: The pickle held no key, and the environment has none.
         """
-        if self.given is not None:
-            return self.given
+        if self.backend is not None:
+            return self.backend
         if self.lacks_key and settings.access.api_key is None:
             raise SettingsError(
-                "the api_key of this segmenter stayed in the process that pickled it. Set"
-                " ROBOFLOW_API_KEY in the environment of this process, or make the segmenter here."
+                "the api_key of this segmenter is not part of its pickle. Set ROBOFLOW_API_KEY in"
+                " the environment of this process, or create the segmenter here."
             )
-        # Given here again, so that a server's refusal does not call it the operator's.
+        # Passed again, so that error messages do not call this key the operator's.
         return choose_backend(settings, self.target, api_key=self.api_key, user=user)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self.given is not None:
-            _check_pickle(self.given)
+        if self.backend is not None:
+            _check_pickle(self.backend)
         lacks_key = self.lacks_key or self.api_key is not None
-        return BackendSource, (self.target, self.api_url, None, self.given, lacks_key)
+        return BackendSource, (self.target, self.api_url, None, self.backend, lacks_key)
 
 
 def _check_pickle(backend: Backend) -> None:
@@ -77,5 +77,5 @@ def _check_pickle(backend: Backend) -> None:
     except Exception as error:
         raise OptionError(
             f"backend: a {type(backend).__name__} cannot be pickled ({type(error).__name__}:"
-            f" {str(error)[:80]}), so this segmenter cannot either. Make one in the other process."
+            f" {str(error)[:80]}), so neither can this segmenter. Create one in the other process."
         ) from error

@@ -270,7 +270,9 @@ def test_failure_on_one_image_of_a_batch_names_it(network: Network) -> None:
 
 def test_failure_of_a_server_names_the_image(network: Network) -> None:
     network.spoil = lambda request: refuse(403, "no")
-    with pytest.raises(StepExecutionError, match=r"^image 0: https://.* answered 403: it does not"):
+    with pytest.raises(
+        StepExecutionError, match=r"^image 0: https://.* returned status 403: it does not"
+    ):
         run(workflow(step()))
 
 

@@ -124,15 +124,15 @@ FATAL: dict[str, tuple[Fault, type[RemoteError], str, int]] = {
     "401": (
         status(401, {"message": f"unknown key {KEY}"}),
         RemoteStatusError,
-        r"{url} answered 401: it does not accept the key \(the key of the test\)\. It says: unknown"
-        r" key \*\*\*",
+        r"{url} returned status 401: it does not accept the key \(the key of the test\)\. Its"
+        r" message: unknown key \*\*\*",
         1,
     ),
     "403": (status(403, {}), RemoteStatusError, "403: it does not accept the key", 1),
     "404": (
         status(404, {"detail": "Not Found"}),
         RemoteStatusError,
-        "SAM 2 is not enabled there.* CORE_MODEL_SAM2_ENABLED=True.*It says: Not Found",
+        "SAM 2 is not enabled there.* CORE_MODEL_SAM2_ENABLED=True.*Its message: Not Found",
         1,
     ),
     "413": (
@@ -150,48 +150,48 @@ FATAL: dict[str, tuple[Fault, type[RemoteError], str, int]] = {
     "302": (
         status(302, {}, Location="http://127.0.0.1:1/steal"),
         RemoteStatusError,
-        "302: it redirects, and is not followed",
+        "302: redirects are not followed",
         1,
     ),
     "429": (
         status(429, {"message": "slow down"}),
         RemoteStatusError,
-        "too many requests. Lower SAM2_BLOCK_MAX_CONCURRENT_REQUESTS.* It says: slow down",
+        "too many requests. Lower SAM2_BLOCK_MAX_CONCURRENT_REQUESTS.* Its message: slow down",
         4,
     ),
     "429, come back tomorrow": (
         status(429, {}, Retry_After="86400"),
         RemoteTimeoutError,
-        r"429.* The 60 s for one image leave no room for another try \(SAM2_BLOCK_DEADLINE_S\)",
+        r"429.* The 60 s for one image leave no time for another attempt \(SAM2_BLOCK_DEADLINE_S\)",
         1,
     ),
-    "500": (status(500, {"message": "boom"}), RemoteStatusError, "failed. It says: boom", 4),
+    "500": (status(500, {"message": "boom"}), RemoteStatusError, "failed. Its message: boom", 4),
     # Four tries, and four for polygons: a server from before RLE fails so.
     "500 without a reason": (
         status(500, {"message": "Internal error."}),
         RemoteStatusError,
-        "failed. It says: Internal error",
+        "failed. Its message: Internal error",
         8,
     ),
     "500, SAM 2 switched off": (
         status(500, {"message": "Service misconfiguration."}),
         RemoteStatusError,
-        "CORE_MODEL_SAM2_ENABLED=True.*It says: Service misconfiguration",
+        "CORE_MODEL_SAM2_ENABLED=True.*Its message: Service misconfiguration",
         1,
     ),
     "500, no such version": (
         status(500, {"message": "Could not retrieve model No offline-weights record found"}),
         RemoteStatusError,
-        "it does not have this version of SAM 2.*It says: Could not retrieve",
+        "it does not have this version of SAM 2.*Its message: Could not retrieve",
         1,
     ),
     "503": (status(503, "<html>"), RemoteStatusError, "503: it failed", 4),
-    "not JSON": (NOT_JSON, RemoteAnswerError, "with something that is not JSON", 1),
+    "not JSON": (NOT_JSON, RemoteAnswerError, "a response that is not JSON", 1),
     "HTML": (HTML, RemoteAnswerError, "not JSON. Is it an inference server", 1),
     "no predictions": (
         Fault(rewrite=lambda answer: {"time": 1}),
         RemoteAnswerError,
-        "{url} sent an answer without a list `predictions`",
+        "{url} sent a response without a list `predictions`",
         1,
     ),
     "wrong number of predictions": (
@@ -245,9 +245,9 @@ def test_what_does_not_pass_is_one_clear_error(
 
 
 SLOW = {
-    "silent": (Fault(delay_s=600), r"was silent for too long|had not answered"),
-    "headers drip": (Fault(trickle="headers", pause_s=0.2), "had not answered|was silent"),
-    "body drips": (Fault(trickle="body", pause_s=0.2), "had not answered|was silent"),
+    "silent": (Fault(delay_s=600), r"was silent for too long|did not respond"),
+    "headers drip": (Fault(trickle="headers", pause_s=0.2), "did not respond|was silent"),
+    "body drips": (Fault(trickle="body", pause_s=0.2), "did not respond|was silent"),
 }
 
 
@@ -297,7 +297,7 @@ def test_server_that_forgot_the_image_gets_it_again(
         backend = connect(proxy.url)
         image = IMAGE[::-1].copy()
         upload = backend._upload(image, VERSION)
-        backend._service.known.add(backend._key(upload))  # it was never sent
+        backend._service.known_images.add(backend._key(upload))  # it was never sent
         (answer,) = backend.predict(image, [PROMPT], version=VERSION, multimask_output=True)
         (again,) = backend.predict(image, [PROMPT], version=VERSION, multimask_output=True)
     sent = [bool(json.loads(received.body)["image"]["value"]) for received in proxy.log]

@@ -121,7 +121,7 @@ def test_no_image_is_lost_doubled_or_crossed(sam2_server: Sam2Server) -> None:
         quick = RetryPolicy(max_attempts=3, backoff_s=0.01, max_backoff_s=0.05)
         service = RemoteService(settings, HttpClient(settings, retry_policy=quick))
         # It remembers half of the images, so that the others go up again and again.
-        service.known = RecentKeys(CONTENTS // 2)
+        service.known_images = RecentKeys(CONTENTS // 2)
         backend = RemoteBackend(service, Endpoint(proxy.url))
 
         def outcome(number: int) -> list[Any] | RemoteError:

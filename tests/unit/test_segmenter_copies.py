@@ -121,7 +121,7 @@ def test_the_key_of_the_environment_takes_the_place_of_one_that_was_given(
 ) -> None:
     copied = pickled(pickled(Segmenter.remote(api_url=URL, api_key=KEY)))
     with pytest.raises(
-        SettingsError, match=r"stayed in the process.*Set ROBOFLOW_API_KEY"
+        SettingsError, match=r"is not part of its pickle.*Set ROBOFLOW_API_KEY"
     ) as error:
         copied.segment(PHOTO, BOXES)
     assert KEY not in str(error.value)
@@ -151,7 +151,7 @@ def test_a_backend_that_cannot_be_pickled_is_named() -> None:
         pickle.dumps(segmenter)
     assert str(caught.value) == (
         "backend: a Unpicklable cannot be pickled (TypeError: cannot pickle 'generator' object), so"
-        " this segmenter cannot either. Make one in the other process."
+        " neither can this segmenter. Create one in the other process."
     )
     assert copy.deepcopy(segmenter).backend is segmenter.backend
 

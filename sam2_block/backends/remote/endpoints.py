@@ -1,8 +1,8 @@
-"""Which server a request goes to, and with which key.
+"""Choose the server that a request is sent to, and the key that is sent with it.
 
-A workflow is not trusted with the operator's key, nor with the operator's network: whoever can run
-a workflow on a server could otherwise have the key sent to a machine of their own, or have the
-server call one inside the operator's walls.
+A workflow is trusted neither with the operator's key nor with the operator's network. Otherwise any
+user who can run a workflow on a server could have the key sent to the user's own machine, or have
+the server call a machine inside the operator's network.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from sam2_block.settings.values import secret
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A server and what to show it.
+    """A server and the key to send to it.
 
     Attributes:
-        url: Scheme, host, port and path prefix, without a slash at the end.
-        api_key: The key that goes with every request; None for none.
-        key_source: Which key that is, in words, for messages.
+        url: Scheme, host, port and path prefix, without a trailing slash.
+        api_key: The key sent with every request, or None.
+        key_source: Where the key comes from, as text for error messages.
     """
 
     url: str
@@ -33,42 +33,43 @@ class Endpoint:
     key_source: str = "no key was sent: set ROBOFLOW_API_KEY, or give an api_key"
 
     def without_key(self, text: str) -> str:
-        """Return a message with the key struck out."""
+        """Return a message with the key redacted."""
         return redact(text, self.api_key)
 
 
 def choose_endpoint(settings: AccessSettings, api_url: str | None, api_key: str | None) -> Endpoint:
-    """Decide where a step's requests go, and with which key.
+    """Choose the server and the key for a step's requests.
 
     Args:
         settings: The operator's settings.
-        api_url: The workflow's own choice of a server, or None.
-        api_key: The workflow's own key, or None.
+        api_url: The server that the workflow names, or None.
+        api_key: The key that the workflow gives, or None.
 
     Returns:
-        The operator's server, or the workflow's where that is one of Roboflow's hosts or one that
-        the operator allowed. The operator's key goes to the operator's server only.
+        The workflow's server if it is one of Roboflow's hosts or one that the operator allows; the
+        operator's server if the workflow names none. The operator's key is sent to the operator's
+        server only.
 
     Raises:
         EndpointNotAllowedError: The workflow's server is none of these.
-        OptionError: The workflow's key is no text.
+        OptionError: The workflow's key is not a string.
     """
-    if api_key is not None and not isinstance(api_key, str):  # a workflow can bring anything
+    if api_key is not None and not isinstance(api_key, str):  # a workflow can pass any type
         raise OptionError(f"api_key: expected text; got {type(api_key).__name__}.")
-    own_key = secret(api_key)
+    workflow_key = secret(api_key)
     url = settings.api_url if not api_url else _normalised(api_url)
-    is_operators = url == settings.api_url
-    if not is_operators and not _may_be_named(url, settings):
+    is_operators_server = url == settings.api_url
+    if not is_operators_server and not _is_allowed(url, settings):
         raise EndpointNotAllowedError(
             f"api_url: the operator of this server does not allow {url}. Expected the operator's"
-            " own, a host of Roboflow's over https, or one that the operator lists in"
+            " own server, a Roboflow host over https, or a server that the operator lists in"
             " SAM2_BLOCK_ALLOWED_API_URLS."
         )
-    if own_key:
-        return Endpoint(url, own_key, "the api_key that was given")
-    if not is_operators:
+    if workflow_key:
+        return Endpoint(url, workflow_key, "the api_key that was given")
+    if not is_operators_server:
         return Endpoint(
-            url, None, "no key was sent: a server that the step names needs the step's api_key"
+            url, None, "no key was sent: a server named by the step needs the step's own api_key"
         )
     if settings.api_key:
         source = "the operator's key, SAM2_BLOCK_API_KEY or ROBOFLOW_API_KEY"
@@ -85,7 +86,7 @@ def _normalised(api_url: object) -> str:
         raise EndpointNotAllowedError(f"api_url: {error}") from None
 
 
-def _may_be_named(url: str, settings: AccessSettings) -> bool:
+def _is_allowed(url: str, settings: AccessSettings) -> bool:
     if url in settings.allowed_api_urls:
         return True
     return urlsplit(url).scheme == "https" and is_roboflow_host(url)

@@ -1,4 +1,4 @@
-"""A semaphore whose permits expire, so that a hung request blocks nobody for ever."""
+"""A semaphore whose permits expire, so that a hung request cannot block others forever."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sam2_block.backends.remote.http.retry import Deadline
 
 
 class ExpiringSemaphore:
-    """So many permits for each key, given in order of arrival. Thread-safe.
+    """A fixed number of permits per key, granted in order of arrival. Thread-safe.
 
     A permit expires at its holder's deadline, so a hung request cannot block others.
 
     Args:
-        count: Permits for each key.
+        count: Permits per key.
     """
 
     def __init__(self, count: int) -> None:
@@ -26,10 +26,10 @@ class ExpiringSemaphore:
         process_state.register(self)
 
     def reset_after_fork(self) -> None:
-        """Drop the holders: their threads are not in the child."""
+        """Drop the holders: their threads do not exist in the child."""
         self._changed = threading.Condition()
         # Holders and waiters, in order of arrival. A thread that releases its permit and needs
-        # another queues behind the waiters; otherwise it would always be faster than they are.
+        # another queues behind the waiters; otherwise it would always get the permit before them.
         self._queues: dict[Hashable, dict[object, Deadline]] = {}
 
     @contextlib.contextmanager
@@ -37,7 +37,7 @@ class ExpiringSemaphore:
         """Hold a permit while the context lasts, or until the deadline.
 
         Yields:
-            Whether a permit is held; False where none was free before the deadline.
+            Whether a permit is held; False if none became free before the deadline.
         """
         entry = object()
         try:
@@ -55,7 +55,7 @@ class ExpiringSemaphore:
             queue = self._queues.setdefault(key, {})
             queue[entry] = deadline
             while True:
-                # The earlier entries that have not expired; the first of them hold the permits.
+                # Of the earlier entries that have not expired, the first `count` hold the permits.
                 earlier = itertools.takewhile(lambda other: other[0] is not entry, queue.items())
                 waits_s = [left for _, end in earlier if (left := end.remaining_s()) > 0]
                 if len(waits_s) < self._count:

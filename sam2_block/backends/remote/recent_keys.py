@@ -1,4 +1,4 @@
-"""Remember a bounded number of things about servers that anybody may name."""
+"""A bounded set of recent keys, for facts about servers: callers may name any number of them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sam2_block import process_state
 
 
 class RecentKeys:
-    """A set that keeps the keys added last, and forgets the others. Thread-safe.
+    """A set that keeps the most recently added keys and drops the others. Thread-safe.
 
     Args:
-        max_keys: How many are kept.
-        lifetime_s: How long a key is kept after it was added, in seconds.
-        clock: Tells the time in seconds.
+        max_keys: Maximum number of keys.
+        lifetime_s: Seconds after which an added key no longer counts.
+        clock: Returns the time in seconds.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class RecentKeys:
             return added is not None and self._clock() - added < self._lifetime_s
 
     def add(self, key: Hashable) -> None:
-        """Keep a key, and forget the one that was added the longest ago if need be."""
+        """Add or renew a key; drop the oldest one if there are too many."""
         with self._lock:
             self._keys[key] = self._clock()
             self._keys.move_to_end(key)
@@ -51,6 +51,6 @@ class RecentKeys:
                 self._keys.popitem(last=False)
 
     def discard(self, key: Hashable) -> None:
-        """Forget a key."""
+        """Remove a key, if it is present."""
         with self._lock:
             self._keys.pop(key, None)

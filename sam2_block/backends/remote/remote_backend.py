@@ -1,4 +1,4 @@
-"""The remote backend: an image goes up once, chunks of prompts go in parallel, masks come back."""
+"""The remote backend: uploads an image once, and sends chunks of its prompts in parallel."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from sam2_block.backends.remote.recent_keys import RecentKeys
 from sam2_block.backends.remote.wire import (
     ImageFormat,
     chunks,
-    parse_answer,
+    parse_response,
     prompt_json,
     response_limits,
 )
-from sam2_block.backends.remote.workers import run_in_time
+from sam2_block.backends.remote.workers import run_with_deadline
 from sam2_block.errors import RemoteAnswerError, RemoteError, RemoteStatusError
 from sam2_block.images import Image
 from sam2_block.out_of_memory import naming_mask_memory_errors
@@ -39,24 +39,24 @@ Result = TypeVar("Result")
 
 EMBED_PATH, SEGMENT_PATH = "/sam2/embed_image", "/sam2/segment_image"
 
-# The server makes three masks of floats a prompt at the size of the image, all at once.
-_SERVER_BYTES_A_PIXEL = 12
-_SERVER_BYTES = 512 * 1024**2
-_MOST_PROMPTS = 64
+# The server makes three float masks per prompt at the size of the image, all at once.
+_SERVER_BYTES_PER_PIXEL = 12
+_MAX_SERVER_BYTES = 512 * 1024**2
+_MAX_PROMPTS = 64
 
-# Images that servers are thought to know, and servers. Forgetting one costs a request, no more.
-_REMEMBERED = 1000
+# Maximum number of images, and of servers, to remember. A dropped one costs one request.
+_MAX_REMEMBERED = 1000
 
-# How long a server that refused RLE is not tried with it: it may be updated, or be another one.
+# How long no RLE is requested from a server that refused it: it may be updated or replaced.
 _POLYGONS_ONLY_S = 600.0
 
-# Failures that say nothing about the image's id.
+# Statuses that do not depend on the image's id.
 _REFUSED_KEY_OR_RATE = (401, 403, 429)
 
 
 @dataclass(frozen=True)
 class _Upload:
-    """One image on its way: what it is called, what it is, and until when there is time."""
+    """One image to send: its id, its pixels, their encoding, and the deadline."""
 
     version: str
     image_id: str
@@ -70,16 +70,16 @@ class _Upload:
         """Height and width of the image."""
         return (self.image.shape[0], self.image.shape[1])
 
-    def naming(self) -> dict[str, Any]:
-        """Return the fields of every request on this image.
+    def id_fields(self) -> dict[str, Any]:
+        """Return the fields that every request on this image has.
 
-        The version is always named: servers and clients differ in the one they take without it.
+        The version is always included: servers and clients have different default versions.
         """
         return {"sam2_version_id": self.version, "image_id": self.image_id}
 
 
 class RemoteService:
-    """What all requests of one process share: connections, bounds, and what servers know.
+    """State shared by all requests of one process: connections, limits, and facts about servers.
 
     Args:
         settings: The operator's settings.
@@ -89,27 +89,27 @@ class RemoteService:
     def __init__(self, settings: RemoteSettings, client: HttpClient | None = None) -> None:
         self.settings = settings
         self._lock = threading.RLock()
-        self._given = client
+        self._given_client = client
         self._client: HttpClient | None = client or HttpClient(settings)
         process_state.register(self)
         self.image_format = ImageFormat.of(settings)
-        self.known = RecentKeys(_REMEMBERED)
-        self.embedding = ExpiringSemaphore(1)
-        self.with_rle = RecentKeys(_REMEMBERED)
-        self.without_rle = RecentKeys(_REMEMBERED, _POLYGONS_ONLY_S)
+        self.known_images = RecentKeys(_MAX_REMEMBERED)
+        self.embed_permits = ExpiringSemaphore(1)
+        self.with_rle = RecentKeys(_MAX_REMEMBERED)
+        self.without_rle = RecentKeys(_MAX_REMEMBERED, _POLYGONS_ONLY_S)
 
     @property
     def client(self) -> HttpClient:
-        """What sends the requests; in a forked child, made by the first of them."""
+        """The HTTP client; in a forked child, created for the first request."""
         with self._lock:
             if self._client is None:
                 self._client = HttpClient(self.settings)
             return self._client
 
     def reset_after_fork(self) -> None:
-        """Drop the client of the parent; its connections are not shut down."""
+        """Drop the parent's client without closing its connections."""
         self._lock = threading.RLock()
-        self._client = self._given
+        self._client = self._given_client
 
     def close(self) -> None:
         """Close the connections."""
@@ -121,7 +121,7 @@ class RemoteBackend:
     """Runs SAM 2 on a server. Thread-safe.
 
     Args:
-        service: What the requests share.
+        service: State shared by all requests of the process.
         endpoint: The server and the key.
     """
 
@@ -131,7 +131,7 @@ class RemoteBackend:
 
     @property
     def concurrent_images(self) -> int:
-        """As many as there may be requests: while one is encoded here, another is on the wire."""
+        """Maximum number of concurrent requests: one image is encoded while another is sent."""
         return self._service.settings.max_concurrent_requests
 
     @naming_mask_memory_errors()
@@ -140,11 +140,11 @@ class RemoteBackend:
     ) -> list[ReadyPrediction]:
         """Predict a mask for every prompt; see `Backend.predict`."""
         height, width = image.shape[:2]
-        max_prompts = max(1, _SERVER_BYTES // (height * width * _SERVER_BYTES_A_PIXEL))
-        groups = list(chunks(prompts, min(max_prompts, _MOST_PROMPTS)))
+        max_prompts = max(1, _MAX_SERVER_BYTES // (height * width * _SERVER_BYTES_PER_PIXEL))
+        groups = list(chunks(prompts, min(max_prompts, _MAX_PROMPTS)))
         upload = self._upload(image, version, is_shared=len(groups) > 1)
         if upload.is_shared:
-            # One request would bring the image along; several share one upload.
+            # A single request includes the image; several requests share one upload.
             self._run([functools.partial(self._embed, upload)], upload.deadline)
         calls = [
             functools.partial(self._segment, upload, prompts, group, multimask_output)
@@ -172,7 +172,7 @@ class RemoteBackend:
         return (self._endpoint.url, upload.version, upload.image_id)
 
     def _image_json(self, upload: _Upload) -> dict[str, str]:
-        """Return the image as the endpoint takes it; encoded only now that it has to be sent."""
+        """Return the image in the endpoint's format; encoded here, only when it must be sent."""
         check_deadline(self._endpoint.url, upload.deadline)
         return {"type": "base64", "value": upload.image_format.encode(upload.image)}
 
@@ -194,116 +194,117 @@ class RemoteBackend:
         )
 
     def _run(self, calls: Sequence[Callable[[], Result]], deadline: Deadline) -> list[Result]:
-        return run_in_time(calls, self.concurrent_images, deadline, self._endpoint.url)
+        return run_with_deadline(calls, self.concurrent_images, deadline, self._endpoint.url)
 
     def _embed(self, upload: _Upload) -> None:
-        """Upload the image, unless the server knows it or another caller is at it."""
+        """Upload the image unless the server knows it; concurrent callers wait for one upload."""
         key = self._key(upload)
-        # Not shared between keys: one that is refused is not the other's failure.
-        own_key = (*key, self._endpoint.api_key)
-        with self._service.embedding.acquire(own_key, upload.deadline):
-            if key in self._service.known:
+        # One permit per API key: a refused key must not affect callers with another key.
+        permit_key = (*key, self._endpoint.api_key)
+        with self._service.embed_permits.acquire(permit_key, upload.deadline):
+            if key in self._service.known_images:
                 return
-            payload = {**upload.naming(), "image": self._image_json(upload)}
-            answer = self._post(EMBED_PATH, payload, upload)
-            if not isinstance(answer, dict) or answer.get("image_id") != upload.image_id:
+            payload = {**upload.id_fields(), "image": self._image_json(upload)}
+            response = self._post(EMBED_PATH, payload, upload)
+            if not isinstance(response, dict) or response.get("image_id") != upload.image_id:
                 raise RemoteAnswerError(
                     f"{self._endpoint.url} did not confirm the `image_id` of the image it embedded."
                 )
-            self._service.known.add(key)
+            self._service.known_images.add(key)
 
     def _segment(
         self, upload: _Upload, prompts: Sequence[Prompt], group: list[int], multimask_output: bool
     ) -> list[ReadyPrediction]:
-        """Predict masks for one group, which holds indices of `prompts`."""
+        """Predict masks for one group of prompts, given by their indices."""
         payload = {
-            **upload.naming(),
+            **upload.id_fields(),
             "prompts": {"prompts": [prompt_json(prompts[index]) for index in group]},
             "multimask_output": multimask_output,
         }
         try:
-            answer = self._ask_in_known_format(upload, payload)
+            response = self._send_in_known_format(upload, payload)
         except RemoteStatusError as error:
             if error.prompt_index is None or error.prompt_index >= len(group):
                 raise
             index = group[error.prompt_index]
-            raise _naming_prompt(error, index, prompts[index]) from None
+            raise _with_prompt(error, index, prompts[index]) from None
         url = self._endpoint.url
         try:
-            return parse_answer(
-                answer, len(group), upload.image_hw, lambda: check_deadline(url, upload.deadline)
+            return parse_response(
+                response, len(group), upload.image_hw, lambda: check_deadline(url, upload.deadline)
             )
         except RemoteAnswerError as error:
             raise RemoteAnswerError(f"{url} sent {error}.") from None
 
-    def _ask_in_known_format(self, upload: _Upload, payload: dict[str, Any]) -> Any:
-        """Ask for RLE, and a server that knows none, for polygons.
+    def _send_in_known_format(self, upload: _Upload, payload: dict[str, Any]) -> Any:
+        """Request RLE, or polygons from a server that does not support RLE.
 
-        A server from before RLE refuses the format, or fails without a reason. In the latter case
-        polygons are tried, and then RLE again: it may have been something that passed meanwhile.
+        A server older than RLE refuses the format, or fails without a reason. In the latter case
+        polygons are requested, and then RLE once more: the failure may have been temporary.
         """
         url, service = self._endpoint.url, self._service
         in_rle, in_polygons = {**payload, "format": "rle"}, {**payload, "format": "json"}
         if url in service.without_rle:
-            return self._ask(upload, in_polygons)
+            return self._send(upload, in_polygons)
         try:
-            answer = self._ask(upload, in_rle)
+            response = self._send(upload, in_rle)
         except RemoteStatusError as error:
             if url in service.with_rle or not may_refuse_format(error):
                 raise
             try:
-                polygons = self._ask(upload, in_polygons)
+                polygons = self._send(upload, in_polygons)
             except RemoteError:
                 raise error from None
-            answer = None if error.refuses_format else self._ask_once_more(upload, in_rle)
-            if answer is None:
-                logger.warning("%s knows no RLE: its masks come as polygons, without holes", url)
+            response = None if error.refuses_format else self._send_again(upload, in_rle)
+            if response is None:
+                logger.warning("%s does not support RLE: masks are polygons, without holes", url)
                 service.without_rle.add(url)
                 return polygons
         service.with_rle.add(url)
-        return answer
+        return response
 
-    def _ask_once_more(self, upload: _Upload, payload: dict[str, Any]) -> Any:
+    def _send_again(self, upload: _Upload, payload: dict[str, Any]) -> Any:
         try:
-            return self._ask(upload, payload)
+            return self._send(upload, payload)
         except RemoteError:
             return None
 
-    def _ask(self, upload: _Upload, payload: dict[str, Any]) -> Any:
-        """Send a request by the image's id where the server knows it, else with the image."""
+    def _send(self, upload: _Upload, payload: dict[str, Any]) -> Any:
+        """Send a request with the image's id alone if the server knows it, else with the image."""
         key = self._key(upload)
         max_attempts = None
-        if key in self._service.known:
-            by_id = self._ask_by_id(upload, payload)
+        if key in self._service.known_images:
+            by_id = self._send_by_id(upload, payload)
             if by_id.is_unknown and upload.is_shared:
                 self._embed(upload)
-                by_id = self._ask_by_id(upload, payload)
-            if by_id.answer is not None:
-                return by_id.answer
+                by_id = self._send_by_id(upload, payload)
+            if by_id.response is not None:
+                return by_id.response
             max_attempts = None if by_id.is_unknown else 1
         with_image = {**payload, "image": self._image_json(upload)}
-        answer = self._segment_request(upload, with_image, max_attempts)
-        self._service.known.add(key)
-        return answer
+        response = self._segment_request(upload, with_image, max_attempts)
+        self._service.known_images.add(key)
+        return response
 
-    def _ask_by_id(self, upload: _Upload, payload: dict[str, Any]) -> _ById:
+    def _send_by_id(self, upload: _Upload, payload: dict[str, Any]) -> _ByIdResult:
         """Send a request without the image.
 
         Raises:
-            RemoteError: The image would not help: the key or the rate was refused.
+            RemoteError: Sending the image would not help: the key or the rate was refused, or the
+                deadline has passed.
         """
-        # The endpoint wants an image all the same, and takes an empty one where it knows the id.
+        # The endpoint requires an image, but accepts an empty one if it knows the id.
         by_id = {**payload, "image": {"type": "base64", "value": ""}}
         try:
-            return _ById(answer=self._segment_request(upload, by_id))
+            return _ByIdResult(response=self._segment_request(upload, by_id))
         except RemoteError as error:
-            # A wait that the deadline left no room for has the refusal as its cause.
+            # A timeout raised because no time is left for a retry has the refusal as its cause.
             statuses = {getattr(e, "status", None) for e in (error, error.__cause__)}
             if not statuses.isdisjoint(_REFUSED_KEY_OR_RATE) or upload.deadline.remaining_s() == 0:
                 raise
-            # It has forgotten the image, or this is another one of several servers.
-            self._service.known.discard(self._key(upload))
-            return _ById(is_unknown=400 in statuses)
+            # The server has dropped the image, or this is another one of several servers.
+            self._service.known_images.discard(self._key(upload))
+            return _ByIdResult(is_unknown=400 in statuses)
 
     def _segment_request(
         self, upload: _Upload, payload: dict[str, Any], max_attempts: int | None = None
@@ -312,7 +313,7 @@ class RemoteBackend:
         return self._post(SEGMENT_PATH, payload, upload, limits, max_attempts)
 
 
-def _naming_prompt(error: RemoteStatusError, index: int, prompt: Prompt) -> RemoteStatusError:
+def _with_prompt(error: RemoteStatusError, index: int, prompt: Prompt) -> RemoteStatusError:
     """Return an error that names the prompt by its index in the image."""
     named = error.with_context(f"That is prompt {index} of the image, {prompt}.")
     named.prompt_index = index
@@ -320,20 +321,20 @@ def _naming_prompt(error: RemoteStatusError, index: int, prompt: Prompt) -> Remo
 
 
 @dataclass(frozen=True)
-class _ById:
-    """What became of a request without the image.
+class _ByIdResult:
+    """The result of a request without the image.
 
     Attributes:
-        answer: The parsed response, or None where it failed.
-        is_unknown: Whether the server does not know the image, as it says by the status 400.
+        response: The parsed response, or None if the request failed.
+        is_unknown: Whether the server does not know the image, which it reports by status 400.
     """
 
-    answer: Any = None
+    response: Any = None
     is_unknown: bool = False
 
 
 def shared_service(settings: RemoteSettings, user: object = None) -> RemoteService:
-    """Return the process's service, so that steps share its connections, whichever they ask.
+    """Return the process-wide service: steps share its connections, whichever server they use.
 
     Args:
         settings: The operator's settings.

@@ -1,4 +1,4 @@
-"""What goes over the wire: prompts and images in requests, masks and scores in responses.
+"""The wire format: prompts and images in requests, masks and scores in responses.
 
 The endpoint's box has its CENTRE at `x`, `y`; everything is in absolute pixels.
 """
@@ -27,7 +27,7 @@ from sam2_block.prompts import Prompt
 from sam2_block.settings import RemoteSettings
 
 _ENVELOPE_BYTES = 64 * 1024
-_POINT_BYTES = 48  # of two numbers with all their digits
+_POINT_BYTES = 48  # two numbers with all their digits
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class ImageFormat:
     """How images are encoded for the wire.
 
     Attributes:
-        png_max_pixels: Images of at most so many pixels go as PNG, which loses nothing; larger
-            ones as JPEG. None: all go as PNG.
+        png_max_pixels: Images of at most this many pixels are sent as PNG, which is lossless;
+            larger ones as JPEG. None: all are sent as PNG.
         jpeg_quality: 1 to 100.
-        swap_channels: Send red and blue in each other's place, for a server that swaps them.
+        swap_channels: Swap red and blue, for a server that swaps them too.
     """
 
     png_max_pixels: int | None = None
@@ -47,12 +47,12 @@ class ImageFormat:
 
     @classmethod
     def of(cls, settings: RemoteSettings) -> ImageFormat:
-        """Return what the operator chose."""
+        """Return the format that the operator's settings select."""
         png_max_pixels = {"png": None, "jpeg": 0, "auto": 2048 * 2048}[settings.upload_format]
         return cls(png_max_pixels, swap_channels=settings.swap_channels)
 
     def image_id(self, image: Image) -> str:
-        """Name an image by its content and its encoding: the same for whoever sends the same."""
+        """Return an id of the image's content and encoding: equal images have equal ids."""
         digest = hashlib.blake2b(repr((content_key(image), self)).encode(), digest_size=16)
         return f"sam2_block-{digest.hexdigest()}"
 
@@ -63,7 +63,7 @@ class ImageFormat:
         pixels = np.ascontiguousarray(image)
         count = pixels.shape[0] * pixels.shape[1]
         if self.png_max_pixels is None or count <= self.png_max_pixels:
-            # The fastest compression: the time goes into the wire, not into a smaller file.
+            # The fastest compression: time is better spent on the transfer than on a smaller file.
             done, content = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
         else:
             quality = [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality]
@@ -74,7 +74,7 @@ class ImageFormat:
 
 
 def prompt_json(prompt: Prompt) -> dict[str, Any]:
-    """Return a prompt as the endpoint takes it."""
+    """Return a prompt in the endpoint's format."""
     wire: dict[str, Any] = {}
     if prompt.box_xyxy is not None:
         left, top, right, bottom = prompt.box_xyxy
@@ -92,10 +92,10 @@ def prompt_json(prompt: Prompt) -> dict[str, Any]:
 
 
 def chunks(prompts: Sequence[Prompt], max_prompts: int) -> Iterator[list[int]]:
-    """Group the indices of prompts that one request can hold, at most `max_prompts`.
+    """Group the indices of prompts into chunks, one per request, of at most `max_prompts`.
 
-    A request cannot mix prompts with and without a box, and the server pads those with fewer
-    points, which changes their masks: a chunk holds prompts of one form only.
+    A request cannot mix prompts with and without a box. The server pads prompts that have fewer
+    points, which changes their masks. So the prompts of a chunk all have the same form.
     """
     by_form = defaultdict(list)
     for index, prompt in enumerate(prompts):
@@ -106,13 +106,13 @@ def chunks(prompts: Sequence[Prompt], max_prompts: int) -> Iterator[list[int]]:
 
 
 def response_limits(count: int, image_hw: tuple[int, int]) -> ResponseLimits:
-    """Return the most that the masks of some prompts may take as JSON.
+    """Return the maximum size of a response with the masks of some prompts.
 
     Args:
         count: Number of prompts in the request.
         image_hw: Height and width of the image.
     """
-    # A backslash of the RLE's text is two in JSON; a point is two numbers and their brackets.
+    # JSON doubles each backslash of the RLE text; a point has two numbers and two brackets.
     rle_bytes, points = 2 * max_rle_characters(image_hw), _max_points(image_hw)
     mask_bytes = max(rle_bytes, _POINT_BYTES * points)
     return ResponseLimits(
@@ -122,17 +122,17 @@ def response_limits(count: int, image_hw: tuple[int, int]) -> ResponseLimits:
 
 
 def _max_points(image_hw: tuple[int, int]) -> int:
-    """Return the most points that the polygons of one mask may have.
+    """Return the maximum number of points in the polygons of one mask.
 
-    The outline of SAM 2's masks is a few times the length of the image's border; there is room for
-    tens of times, but not for more than four points a pixel.
+    The outline of a SAM 2 mask is a few times as long as the image's border. The limit allows tens
+    of times that border, but at most four points per pixel.
     """
     height, width = image_hw
     return min(4 * height * width, 64 * (height + width)) + 64
 
 
-def parse_answer(
-    answer: Any,
+def parse_response(
+    response: Any,
     count: int,
     image_hw: tuple[int, int],
     check: Callable[[], None] = lambda: None,
@@ -140,18 +140,18 @@ def parse_answer(
     """Parse the response to one request; strict: anything missing or malformed raises.
 
     Args:
-        answer: The parsed JSON.
+        response: The parsed JSON.
         count: Number of prompts in the request.
         image_hw: Height and width of the image.
         check: Called before each mask is decoded; raises to stop.
 
     Raises:
-        RemoteAnswerError: The answer is not what the endpoint promises. The message begins with
-            what was sent in its place.
+        RemoteAnswerError: The response is not in the endpoint's format. The message begins with
+            what was sent instead.
     """
-    predictions = answer.get("predictions") if isinstance(answer, dict) else None
+    predictions = response.get("predictions") if isinstance(response, dict) else None
     if not isinstance(predictions, list):
-        raise RemoteAnswerError("an answer without a list `predictions`")
+        raise RemoteAnswerError("a response without a list `predictions`")
     if len(predictions) != count:
         raise RemoteAnswerError(f"{len(predictions)} predictions for {count} prompts")
     parsed = []
@@ -166,7 +166,7 @@ def _parse_prediction(item: Any, index: int, image_hw: tuple[int, int]) -> Ready
         raise RemoteAnswerError(f"prediction {index} without `masks` and `confidence`")
     score = item["confidence"]
     if isinstance(score, bool) or not isinstance(score, (int, float)):
-        raise RemoteAnswerError(f"prediction {index} with a confidence that is no number")
+        raise RemoteAnswerError(f"prediction {index} with a confidence that is not a number")
     if not 0 <= score <= 1:
         raise RemoteAnswerError(f"prediction {index} with the confidence {str(score)[:40]!r}")
     try:
@@ -179,23 +179,23 @@ def _parse_prediction(item: Any, index: int, image_hw: tuple[int, int]) -> Ready
 
 
 def _decode_masks(masks: Any, image_hw: tuple[int, int]) -> BoolArray:
-    """Decode COCO RLE, or polygons, one a connected part: all of them are one object."""
+    """Decode COCO RLE, or polygons: one per connected part, all of the same object."""
     if not isinstance(masks, list):
         return decode_coco_rle(masks, image_hw)
     if sum(len(polygon) for polygon in masks if isinstance(polygon, list)) > _max_points(image_hw):
-        raise ValueError("polygons of far too many points")
+        raise ValueError("polygons with far too many points")
     canvas = np.zeros(image_hw, dtype=np.uint8)
     for polygon in masks:
         points = _points(polygon)
         if (points < 0).any() or (points > image_hw[::-1]).any():
-            raise ValueError("a polygon that leaves the image")
+            raise ValueError("a polygon that extends outside the image")
         if len(points) > 0:
             cv2.fillPoly(canvas, [points.round().astype(np.int32)], 1)
     return canvas.astype(np.bool_)
 
 
 def _points(polygon: Any) -> NDArray[np.float64]:
-    """Return a polygon as `(N, 2)`; numpy's own error would show what the server sent."""
+    """Return a polygon as `(N, 2)`, without numpy's errors, which show what the server sent."""
     points = None
     with contextlib.suppress(ValueError, TypeError, OverflowError):
         points = np.asarray(polygon, dtype=np.float64)
@@ -204,5 +204,5 @@ def _points(polygon: Any) -> NDArray[np.float64]:
     if points is None or points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
         raise ValueError("a polygon that is not a list of points")
     if not all(type(value) in (int, float) for point in polygon for value in point):
-        raise ValueError("a polygon with coordinates that are not numbers")  # numpy reads text too
+        raise ValueError("a polygon with coordinates that are not numbers")  # numpy parses text too
     return points

@@ -1,4 +1,4 @@
-"""Make requests side by side, and wait no longer than agreed."""
+"""Run calls concurrently, and wait for them no longer than their deadline."""
 
 from __future__ import annotations
 
@@ -14,37 +14,39 @@ from sam2_block.backends.remote.http.retry import Deadline
 
 Result = TypeVar("Result")
 
-# Beyond the deadline: enough for a request that is giving up to say why.
+# Wait beyond the deadline: enough for a request that gives up to raise its own error.
 _GRACE_S = 1.0
 
 
-def run_in_time(
+def run_with_deadline(
     calls: Sequence[Callable[[], Result]], max_workers: int, deadline: Deadline, url: str
 ) -> list[Result]:
     """Run calls concurrently and return their results in order.
 
-    A request watches its own deadline, but cannot interrupt a name lookup that hangs. So the wait
-    for each call is bounded here too; its thread is a daemon and ends later.
+    A request checks its own deadline, but cannot interrupt a name lookup that hangs. So the wait
+    for each call is bounded here too; the thread of the call is a daemon and ends later.
 
     Args:
-        calls: What to do.
-        max_workers: Maximum of calls at once.
-        deadline: When to give up. It ends with the first failure.
-        url: Of the server, for the message.
+        calls: The functions to call, without arguments.
+        max_workers: Maximum number of concurrent calls.
+        deadline: When to give up. It expires with the first failure.
+        url: The server's URL, for the error message.
 
     Raises:
-        Exception: What the first of the failed calls raised. Those not yet begun are dropped.
-        RemoteTimeoutError: The deadline is over.
+        Exception: The error of the first call, in order, that failed. Calls that have not started
+            are cancelled.
+        RemoteTimeoutError: The deadline has passed.
     """
-    # Taken out one by one: an error holds the frames that it passed. Where one of these holds the
-    # error's future, both stay until the garbage collector runs, and the encoded image with them.
+    # Futures are popped one by one: an error references the frames that it passed through. If such
+    # a frame references the error's future, this cycle keeps both, and the encoded image, until the
+    # garbage collector runs.
     futures: deque[Future[Result]] = deque(Future() for _ in calls)
-    waiting = deque(zip(calls, futures, strict=True))
+    pending = deque(zip(calls, futures, strict=True))
 
     def work() -> None:
         with contextlib.suppress(IndexError):
             while True:
-                _fulfil(*waiting.popleft())
+                _fulfil(*pending.popleft())
 
     end = Deadline(deadline.remaining_s() + _GRACE_S)
     results: list[Result] = []
@@ -54,17 +56,17 @@ def run_in_time(
         while futures:
             results.append(_result(futures.popleft(), end))
         return results
-    except _TooLateError:
+    except _DeadlinePassedError:
         raise error_of_deadline(url, deadline) from None
     finally:
         if len(results) < len(calls):
-            deadline.expire()  # for the calls under way, which nobody waits for any more
+            deadline.expire()  # stops the calls in progress; their results are not needed
         for future in futures:
             future.cancel()
 
 
-class _TooLateError(Exception):
-    """The deadline is over."""
+class _DeadlinePassedError(Exception):
+    """The deadline has passed."""
 
 
 def _fulfil(call: Callable[[], Result], future: Future[Result]) -> None:
@@ -78,10 +80,10 @@ def _fulfil(call: Callable[[], Result], future: Future[Result]) -> None:
 
 
 def _result(future: Future[Result], end: Deadline) -> Result:
-    # Not `future.result(timeout)`: what that raises, a call may raise as well.
+    # Not `future.result(timeout)`: its `TimeoutError` could also be an error of the call.
     try:
         if not wait([future], end.remaining_s()).done:
-            raise _TooLateError
+            raise _DeadlinePassedError
         return future.result()
     finally:
         del future

@@ -213,7 +213,7 @@ def test_refused_prompt_is_named(backend: RemoteBackend, endpoint: FakeEndpoint)
         ask(backend, point((1, 2)), BOX, point((7, 8)))
     assert caught.value.prompt_index == 2
     assert str(caught.value) == (
-        "http://sam2.test answered 422: it cannot use the request. It says:"
+        "http://sam2.test returned status 422: it cannot use the request. Its message:"
         " body.prompts.prompts.1.points.0.x: bad That is prompt 2 of the image, "
         + str(point((7, 8)))
         + "."
@@ -293,7 +293,7 @@ def test_image_has_one_deadline_for_all_its_tries(endpoint: FakeEndpoint) -> Non
         deadline_s=60,
     )
     endpoint.spoil = lambda request: refuse(503, "later")
-    with pytest.raises(RemoteTimeoutError, match="The 60 s for one image leave no room") as caught:
+    with pytest.raises(RemoteTimeoutError, match="The 60 s for one image leave no time") as caught:
         ask(backend, BOX)
     assert isinstance(caught.value, RemoteError)
 

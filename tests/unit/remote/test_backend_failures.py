@@ -66,7 +66,7 @@ def test_refused_key_or_rate_is_not_a_matter_of_the_image(
     backend = endpoint.backend(RetryPolicy(max_attempts=1))
     ask(backend, BOX)
     endpoint.spoil = lambda request: refuse(status, "no") if is_by_id(request) else None
-    with pytest.raises(RemoteStatusError, match=f"answered {status}"):
+    with pytest.raises(RemoteStatusError, match=f"returned status {status}"):
         ask(backend, BOX)
     assert endpoint.uploads == 1
     # Nor is the wait for it, where there is no time for that.
@@ -76,7 +76,7 @@ def test_refused_key_or_rate_is_not_a_matter_of_the_image(
     endpoint.spoil = lambda request: (
         httpx.Response(429, headers=headers) if is_by_id(request) else None
     )
-    with pytest.raises(RemoteTimeoutError, match="no room for another try"):
+    with pytest.raises(RemoteTimeoutError, match="no time for another attempt"):
         ask(backend, box(9))
     assert endpoint.uploads == 2
 
@@ -85,7 +85,7 @@ def test_image_is_sent_once_where_it_does_not_help(endpoint: FakeEndpoint) -> No
     backend = endpoint.backend(RetryPolicy(max_attempts=4))
     ask(backend, BOX)
     endpoint.spoil = lambda request: refuse(503, "busy")
-    with pytest.raises(RemoteStatusError, match="answered 503"):
+    with pytest.raises(RemoteStatusError, match="returned status 503"):
         ask(backend, BOX)
     assert [bool(body["image"]["value"]) for _, body in endpoint.requests[1:]] == [False] * 4 + [
         True
@@ -99,7 +99,7 @@ def test_nothing_is_computed_after_the_deadline(
     backend = endpoint.backend()
     now = [0.0]
     monkeypatch.setattr(backend_module, "Deadline", lambda s: Deadline(s, lambda: now[0]))
-    run = backend_module.run_in_time
+    run = backend_module.run_with_deadline
     calls = []
 
     def run_late(work: Any, *rest: Any) -> Any:
@@ -110,9 +110,9 @@ def test_nothing_is_computed_after_the_deadline(
         calls.append(None)
 
     with monkeypatch.context() as patch:
-        patch.setattr(backend_module, "run_in_time", run_late)
+        patch.setattr(backend_module, "run_with_deadline", run_late)
         patch.setattr(ImageFormat, "encode", count)
-        with pytest.raises(RemoteTimeoutError, match="had not answered when the 180 s"):
+        with pytest.raises(RemoteTimeoutError, match="did not respond within the 180 s"):
             ask(backend, BOX)
     assert (calls, endpoint.requests) == ([], [])
 
@@ -128,7 +128,7 @@ def test_nothing_is_computed_after_the_deadline(
         return decode(*own)
 
     monkeypatch.setattr(wire, "decode_coco_rle", decode_slowly)
-    with pytest.raises(RemoteTimeoutError, match="had not answered when the 180 s"):
+    with pytest.raises(RemoteTimeoutError, match="did not respond within the 180 s"):
         ask(backend, *[box(index) for index in range(9)])
     assert len(calls) == 2
 

@@ -55,7 +55,7 @@ def test_failure_of_the_polygons_too_is_told_as_the_first(
     backend: RemoteBackend, endpoint: FakeEndpoint
 ) -> None:
     endpoint.spoil = lambda request: refuse(500, "rle" if b'"rle"' in request.content else "json")
-    with pytest.raises(RemoteStatusError, match="It says: rle"):
+    with pytest.raises(RemoteStatusError, match="Its message: rle"):
         ask(backend, BOX)
     endpoint.spoil = lambda request: None
     ask(backend, BOX)
@@ -124,5 +124,5 @@ def test_log_says_that_holes_are_lost(
     endpoint.formats = ["json"]
     ask(backend, BOX)
     assert caplog.messages == [
-        "http://sam2.test knows no RLE: its masks come as polygons, without holes"
+        "http://sam2.test does not support RLE: masks are polygons, without holes"
     ]

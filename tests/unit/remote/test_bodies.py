@@ -23,7 +23,7 @@ from sam2_block.backends.remote.http.bodies import (
 )
 from sam2_block.backends.remote.http.client import HttpClient
 from sam2_block.backends.remote.http.retry import Deadline
-from sam2_block.backends.remote.wire import parse_answer, response_limits
+from sam2_block.backends.remote.wire import parse_response, response_limits
 from sam2_block.errors import RemoteAnswerError, RemoteStatusError
 from sam2_block.masks import coco_rle
 from sam2_block.settings import RemoteSettings
@@ -137,7 +137,7 @@ def test_no_mask_is_beyond_the_bounds(mask: np.ndarray, count: int) -> None:
     content = json.dumps(answer, indent=2).encode()
     limits = response_limits(count, mask.shape)
     assert len(content) <= limits.max_bytes
-    parsed = parse_answer(parse_json(content, limits.max_values), count, mask.shape)
+    parsed = parse_response(parse_json(content, limits.max_values), count, mask.shape)
     canvas = np.zeros(mask.shape, np.bool_)
     parsed[-1].mask().paste_into(canvas)
     np.testing.assert_array_equal(canvas, mask)
@@ -156,8 +156,8 @@ def test_polygons_of_more_points_than_an_outline_has() -> None:
     spiral = [[index % 60, index % 40] for index in range(10_000)]
     for polygons in ([spiral], [[point] for point in spiral]):
         answer = {"predictions": [{"masks": polygons, "confidence": 0.5}]}
-        with pytest.raises(RemoteAnswerError, match="polygons of far too many points"):
-            parse_answer(answer, 1, (40, 60))
+        with pytest.raises(RemoteAnswerError, match="polygons with far too many points"):
+            parse_response(answer, 1, (40, 60))
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
@@ -169,7 +169,7 @@ def test_response_larger_than_the_request_allows(encoding: str, post: Post) -> N
             200, headers={"Content-Encoding": encoding}, stream=httpx.ByteStream(packed)
         )
     )
-    said = rf"^{URL} answered with more than the 1048576 bytes that the request allows\.$"
+    said = rf"^{URL} sent a response of more than the 1048576 bytes that the request allows\.$"
     with pytest.raises(RemoteAnswerError, match=said):
         post(server)
     assert len(server.requests) == 1
@@ -191,7 +191,7 @@ def test_error_may_quote_the_whole_request() -> None:
         return httpx.Response(422, json={"detail": detail})
 
     client = HttpClient(RemoteSettings(), transport=Transport(answer))
-    with pytest.raises(RemoteStatusError, match="It says: body: bad"):
+    with pytest.raises(RemoteStatusError, match="Its message: body: bad"):
         client.post(Endpoint(URL), "/x", {"image": "x" * 2**22}, Deadline(1000))
     client.close()
 
@@ -200,7 +200,7 @@ def test_limits_of_a_request_hold_for_its_response() -> None:
     server = Server(httpx.Response(200, json=[1, 2, 3]))
     client = HttpClient(RemoteSettings(), transport=Transport(server))
     for limits in (ResponseLimits(6, 100), ResponseLimits(100, 1)):
-        with pytest.raises(RemoteAnswerError, match=r"that the request allows|than the request"):
+        with pytest.raises(RemoteAnswerError, match=r"than the 6 bytes|more values than"):
             client.post(Endpoint(URL), "/x", {}, Deadline(1000), limits=limits)
     client.close()
 
@@ -210,7 +210,7 @@ import gzip, json, resource, sys, tracemalloc, zlib
 import httpx
 import numpy as np
 from sam2_block.backends.remote.http.bodies import TooLargeError, parse_json, read_body
-from sam2_block.backends.remote.wire import parse_answer, response_limits
+from sam2_block.backends.remote.wire import parse_response, response_limits
 from sam2_block.errors import RemoteAnswerError
 
 HW = (3000, 4000)
@@ -238,7 +238,7 @@ def texts():
 
 def mask(counts):
     answer = {"predictions": [{"masks": {"size": list(HW), "counts": counts}, "confidence": 1}]}
-    return lambda: parse_answer(answer, 1, HW)
+    return lambda: parse_response(answer, 1, HW)
 
 CASES = {
     "bomb": bomb, "lists": lists, "nests": nests, "texts": texts,

@@ -47,7 +47,7 @@ def test_large_body_arrives_whole() -> None:
 def test_server_that_takes_a_body_slowly_is_given_up_at_the_deadline() -> None:
     client = HttpClient(RemoteSettings(), transport=Transport(Server(ok())))
     ticks = iter(range(100))  # one second with every look at the clock
-    with pytest.raises(RemoteTimeoutError, match="had not answered when the 4 s"):
+    with pytest.raises(RemoteTimeoutError, match="did not respond within the 4 s"):
         client.post(Endpoint(URL), "/x", LARGE, Deadline(4, clock=lambda: next(ticks)))
     assert next(ticks) == 5
     client.close()
@@ -66,7 +66,7 @@ def test_answer_that_may_pass_is_asked_for_again(status: int, post: Post, clock:
 def test_no_other_answer_is_asked_for_again(status: int, post: Post, clock: Clock) -> None:
     headers = {"Location": "http://elsewhere.test/", "Retry-After": "1"}
     server = Server(httpx.Response(status, headers=headers), ok())
-    with pytest.raises(RemoteStatusError, match=f"^{URL} answered {status}: ") as caught:
+    with pytest.raises(RemoteStatusError, match=f"^{URL} returned status {status}: ") as caught:
         post(server, key="k3y")
     assert caught.value.status == status
     # Nor is a redirect followed.
@@ -76,13 +76,15 @@ def test_no_other_answer_is_asked_for_again(status: int, post: Post, clock: Cloc
 
 @pytest.mark.parametrize("status", [201, 202, 204, 206, 299])
 def test_success_of_another_kind_is_none(status: int, post: Post) -> None:
-    with pytest.raises(RemoteStatusError, match=rf"answered {status}: expected 200\."):
+    with pytest.raises(RemoteStatusError, match=rf"returned status {status}: expected 200\."):
         post(Server(httpx.Response(status, json={"fine": True})))
 
 
 def test_last_failure_is_raised_when_the_tries_are_over(post: Post, clock: Clock) -> None:
     server = Server(httpx.ConnectError("refused"), httpx.Response(503, json={"message": "busy"}))
-    with pytest.raises(RemoteStatusError, match=r"answered 503: it failed\. It says: busy$"):
+    with pytest.raises(
+        RemoteStatusError, match=r"returned status 503: it failed\. Its message: busy$"
+    ):
         post(server, max_attempts=5, backoff_s=1, max_backoff_s=3)
     assert len(server.requests) == 5
     assert clock.sleeps == [1, 2, 3, 3]
@@ -105,8 +107,8 @@ def test_wait_beyond_the_deadline_is_not_begun(header: str, post: Post, clock: C
     with pytest.raises(RemoteTimeoutError) as caught:
         post(server, seconds=10)
     assert str(caught.value) == (
-        f"{URL} answered 503: it failed. The 10 s for one image leave no room for another try"
-        " (SAM2_BLOCK_DEADLINE_S)."
+        f"{URL} returned status 503: it failed. The 10 s for one image leave no time for another"
+        " attempt (SAM2_BLOCK_DEADLINE_S)."
     )
     assert (len(server.requests), clock.sleeps) == (1, [])
     # What the server said is not lost.
@@ -122,7 +124,7 @@ def test_sleeps_and_tries_end_before_the_deadline(post: Post, clock: Clock) -> N
         clock.now += 1
         return httpx.Response(503)
 
-    with pytest.raises(RemoteTimeoutError, match="leave no room for another try"):
+    with pytest.raises(RemoteTimeoutError, match="leave no time for another attempt"):
         post(Server(fail), seconds=30, max_attempts=1000, backoff_s=1, max_backoff_s=4)
     # Waits of 1, 2, 4, 4, ... s between tries of 1 s; the next would begin at 34.
     assert starts == [0, 2, 5, 10, 15, 20, 25]
@@ -135,7 +137,7 @@ def test_no_connection_is_made_after_the_deadline() -> None:
             raise AssertionError("connected")
 
     client = HttpClient(RemoteSettings(), transport=Network())
-    with pytest.raises(RemoteTimeoutError, match="had not answered when the 0 s"):
+    with pytest.raises(RemoteTimeoutError, match="did not respond within the 0 s"):
         client.post(Endpoint(URL), "/x", {}, Deadline(0))
     client.close()
 
@@ -146,8 +148,7 @@ def test_no_try_begins_after_the_deadline(seconds: float, post: Post) -> None:
     with pytest.raises(RemoteTimeoutError) as caught:
         post(server, seconds=seconds)
     assert str(caught.value) == (
-        f"{URL} had not answered when the {seconds} s for one image were over"
-        " (SAM2_BLOCK_DEADLINE_S)."
+        f"{URL} did not respond within the {seconds} s for one image (SAM2_BLOCK_DEADLINE_S)."
     )
     assert server.requests == []
 
@@ -156,7 +157,7 @@ def test_oversleeping_is_no_reason_to_try(post: Post, clock: Clock) -> None:
     slept = clock.sleep
     clock.sleep = lambda seconds: slept(seconds + 5)
     server = Server(httpx.Response(503, headers={"Retry-After": "9"}), ok())
-    with pytest.raises(RemoteTimeoutError, match="had not answered when the 10 s"):
+    with pytest.raises(RemoteTimeoutError, match="did not respond within the 10 s"):
         post(server, seconds=10)
     assert len(server.requests) == 1
 
@@ -168,7 +169,7 @@ def test_answer_that_drips_in_is_given_up_at_the_deadline(post: Post, clock: Clo
             yield b" "
 
     server = Server(lambda request: httpx.Response(200, content=drips()))
-    with pytest.raises(RemoteTimeoutError, match="had not answered when the 10 s"):
+    with pytest.raises(RemoteTimeoutError, match="did not respond within the 10 s"):
         post(server, seconds=10)
     assert clock.now == 10
 

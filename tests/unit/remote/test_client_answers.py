@@ -108,8 +108,8 @@ def test_certificate_is_not_tried_again(post: Post, clock: Clock) -> None:
     with pytest.raises(RemoteConnectionError) as caught:
         post(server)
     assert str(caught.value) == (
-        f"the certificate of {URL} was not accepted (certificate has expired). Check the URL; for a"
-        " certificate of your own set SSL_CERT_FILE."
+        f"the certificate of {URL} was not accepted (certificate has expired). Check the URL; for"
+        " your own certificate set SSL_CERT_FILE."
     )
     assert (len(server.requests), clock.sleeps) == (1, [])
 
@@ -119,12 +119,12 @@ def test_name_that_is_no_name(host: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("NO_PROXY", "*")
     # Over the network's own transport: the name is what fails, before anything is sent.
     client = HttpClient(RemoteSettings(), retry_policy=RetryPolicy(max_attempts=1))
-    with pytest.raises(RemoteConnectionError, match=rf"^http://{host} cannot be asked "):
+    with pytest.raises(RemoteConnectionError, match=rf"^no request can be sent to http://{host} "):
         client.post(Endpoint(f"http://{host}"), "/x", {}, Deadline(10))
     client.close()
 
 
-NOT_JSON = f"{URL} answered with something that is not JSON. Is it an inference server?"
+NOT_JSON = f"{URL} sent a response that is not JSON. Is it an inference server?"
 
 
 @pytest.mark.parametrize(
@@ -189,17 +189,17 @@ def test_packed_answer(content: bytes, encoding: str, post: Post) -> None:
     assert server.requests[0].headers["Accept-Encoding"] == "identity, gzip, deflate"
 
 
-NOT_REQUESTED = "sent an answer that cannot be unpacked (an encoding that was not requested)."
+NOT_REQUESTED = "sent a response that cannot be decompressed (an encoding that was not requested)."
 TWICE = gzip.compress(gzip.compress(b"{}"))
 
 
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (packed(b"\x1f\x8bnot gzip", "gzip"), "sent an answer that cannot be unpacked ("),
-        (packed(b"{}", "gzip"), "sent an answer that cannot be unpacked ("),
-        (packed(b"\xff\xff\xff", "deflate"), "sent an answer that cannot be unpacked ("),
-        (packed(gzip.compress(b"{}")[:-12], "gzip"), "answered with something that is not JSON."),
+        (packed(b"\x1f\x8bnot gzip", "gzip"), "sent a response that cannot be decompressed ("),
+        (packed(b"{}", "gzip"), "sent a response that cannot be decompressed ("),
+        (packed(b"\xff\xff\xff", "deflate"), "sent a response that cannot be decompressed ("),
+        (packed(gzip.compress(b"{}")[:-12], "gzip"), "sent a response that is not JSON."),
         # Kilobytes of these can be gigabytes of answer.
         (packed(TWICE, "gzip, gzip"), NOT_REQUESTED),
         (packed(TWICE, "gzip", "gzip"), NOT_REQUESTED),

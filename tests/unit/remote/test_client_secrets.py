@@ -132,8 +132,8 @@ def test_log_says_what_is_tried_again(post: Post, log: pytest.LogCaptureFixture)
     post(Server(LEAKS["tried again"], ok()), key=KEY, backoff_s=2)
     own = [record.getMessage() for record in log.records if record.name.startswith("sam2_block")]
     assert own == [
-        "try 1 of /sam2/x failed, waiting 2.0 s: http://sam2.test/prefix answered 503: it failed."
-        " It says: busy with ***"
+        "attempt 1 of /sam2/x failed, waiting 2.0 s: http://sam2.test/prefix returned status"
+        " 503: it failed. Its message: busy with ***"
     ]
 
 
@@ -182,7 +182,7 @@ def test_key_is_not_in_what_httpx_logs_of_a_real_connection(
 ) -> None:
     settings = AccessSettings(api_url=echo_url, api_key=KEY)
     client = HttpClient(RemoteSettings(), retry_policy=RetryPolicy(max_attempts=1))
-    with pytest.raises(RemoteError, match="answered 500: it failed") as caught:
+    with pytest.raises(RemoteError, match="returned status 500: it failed") as caught:
         client.post(choose_endpoint(settings, None, None), "/sam2/x", {}, Deadline(30))
     client.close()
     loggers = {record.name.partition(".")[0] for record in log.records}
@@ -278,7 +278,9 @@ def test_ordinary_key_changes_nothing_that_is_decided(key: str, status: int, pos
         plain, keyed = error("another-key-0123", words), error(key, words)
         assert keyed.transient == plain.transient
         assert keyed.refuses_format == plain.refuses_format
-        assert str(keyed).partition(" It says: ")[0] == str(plain).partition(" It says: ")[0]
+        assert (
+            str(keyed).partition(" Its message: ")[0] == str(plain).partition(" Its message: ")[0]
+        )
 
 
 def test_key_of_a_program_is_not_called_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:

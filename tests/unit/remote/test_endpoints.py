@@ -91,7 +91,7 @@ def test_server_that_is_not_allowed(api_url: str, api_key: str | None) -> None:
         choose_endpoint(SETTINGS, api_url, api_key)
     assert str(caught.value) == (
         f"api_url: the operator of this server does not allow {api_url}. Expected the"
-        " operator's own, a host of Roboflow's over https, or one that the operator lists in"
+        " operator's own server, a Roboflow host over https, or a server that the operator lists in"
         " SAM2_BLOCK_ALLOWED_API_URLS."
     )
 

@@ -40,8 +40,8 @@ def error_of(status: int, content: Any = b"") -> RemoteStatusError:
         (403, "it does not accept the key (the step's api_key)."),
         (
             404,
-            "SAM 2 is not enabled there. On a server of your own set CORE_MODEL_SAM2_ENABLED=True;"
-            " else check the URL.",
+            "SAM 2 is not enabled there. On your own server set CORE_MODEL_SAM2_ENABLED=True;"
+            " otherwise check the URL.",
         ),
         (
             413,
@@ -49,7 +49,7 @@ def error_of(status: int, content: Any = b"") -> RemoteStatusError:
             " slice the image.",
         ),
         (429, "too many requests. Lower SAM2_BLOCK_MAX_CONCURRENT_REQUESTS, or wait."),
-        (307, "it redirects, and is not followed, as the key is meant for it alone."),
+        (307, "redirects are not followed, because the key is meant for this server only."),
         (500, "it failed."),
         (599, "it failed."),
         (204, "expected 200."),
@@ -58,9 +58,11 @@ def error_of(status: int, content: Any = b"") -> RemoteStatusError:
 )
 def test_status_says_what_to_do(status: int, meaning: str) -> None:
     error = error_of(status, {"message": "So it is."})
-    assert str(error) == f"http://sam2.test answered {status}: {meaning} It says: So it is."
+    assert (
+        str(error) == f"http://sam2.test returned status {status}: {meaning} Its message: So it is."
+    )
     assert (error.status, error.detail, error.retry_after_s) == (status, "So it is.", 3.0)
-    assert str(error_of(status)) == f"http://sam2.test answered {status}: {meaning}"
+    assert str(error_of(status)) == f"http://sam2.test returned status {status}: {meaning}"
 
 
 def test_what_may_pass_is_transient_and_nothing_else() -> None:
@@ -108,8 +110,8 @@ def test_what_may_pass_is_transient_and_nothing_else() -> None:
 def test_words_of_the_server(body: Any, words: str) -> None:
     error = error_of(400, body)
     assert error.detail == words
-    assert str(error) == "http://sam2.test answered 400: it cannot use the request." + (
-        f" It says: {words}" if words else ""
+    assert str(error) == "http://sam2.test returned status 400: it cannot use the request." + (
+        f" Its message: {words}" if words else ""
     )
 
 
@@ -278,19 +280,20 @@ def certificate_error() -> httpx.ConnectError:
             RemoteConnectionError,
             False,
             "the certificate of http://sam2.test was not accepted (self-signed certificate). Check"
-            " the URL; for a certificate of your own set SSL_CERT_FILE.",
+            " the URL; for your own certificate set SSL_CERT_FILE.",
         ),
         (
             httpx.DecodingError("incorrect header check"),
             RemoteAnswerError,
             False,
-            "http://sam2.test sent an answer that cannot be unpacked (incorrect header check).",
+            "http://sam2.test sent a response that cannot be decompressed"
+            " (incorrect header check).",
         ),
         (
             httpx.InvalidURL("bad"),
             RemoteConnectionError,
             False,
-            "http://sam2.test cannot be asked (InvalidURL: bad).",
+            "no request can be sent to http://sam2.test (InvalidURL: bad).",
         ),
     ],
 )

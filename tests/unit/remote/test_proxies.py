@@ -74,7 +74,7 @@ def test_servers_without_a_proxy(no_proxy: str, caplog: pytest.LogCaptureFixture
         ("<local>", "'<local>'"),
         ("a;b", "'a;b'"),
         ("\u00e4.example", "'\u00e4.example'"),
-        (f"http://user:{PASSWORD}@host", "one"),
+        (f"http://user:{PASSWORD}@host", "(hidden)"),
         ("x" * 200 + "!", repr("x" * 80)),
     ],
 )

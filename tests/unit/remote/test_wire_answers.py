@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sam2_block.backends.protocol import ReadyPrediction
-from sam2_block.backends.remote.wire import parse_answer
+from sam2_block.backends.remote.wire import parse_response
 from sam2_block.errors import RemoteAnswerError
 from sam2_block.masks import CroppedMask, coco_rle
 
@@ -22,7 +22,7 @@ def prediction(**changed: Any) -> dict[str, Any]:
 
 
 def parsed(*items: Any) -> list[ReadyPrediction]:
-    return parse_answer({"predictions": list(items), "time": 1}, len(items), HW)
+    return parse_response({"predictions": list(items), "time": 1}, len(items), HW)
 
 
 def test_answer() -> None:
@@ -37,18 +37,18 @@ def test_answer() -> None:
 
 @pytest.mark.parametrize("answer", [None, [], "x", {}, {"predictions": None}, {"predictions": {}}])
 def test_answer_without_predictions(answer: Any) -> None:
-    with pytest.raises(RemoteAnswerError, match=r"^an answer without a list `predictions`$"):
-        parse_answer(answer, 0, HW)
+    with pytest.raises(RemoteAnswerError, match=r"^a response without a list `predictions`$"):
+        parse_response(answer, 0, HW)
 
 
 @pytest.mark.parametrize(("count", "asked"), [(0, 1), (1, 2), (3, 2)])
 def test_answer_with_another_number_of_predictions(count: int, asked: int) -> None:
     with pytest.raises(RemoteAnswerError, match=f"^{count} predictions for {asked} prompts$"):
-        parse_answer({"predictions": [prediction()] * count}, asked, HW)
+        parse_response({"predictions": [prediction()] * count}, asked, HW)
 
 
 SECRET = "k3y"
-NO_NUMBER = "with a confidence that is no number"
+NO_NUMBER = "with a confidence that is not a number"
 
 
 @pytest.mark.parametrize(
@@ -133,10 +133,10 @@ NO_POINTS = "a polygon that is not a list of points"
         ([["1", "2"], ["3", "4"]], "a polygon with coordinates that are not numbers"),
         ([[1, "2"]], "a polygon with coordinates that are not numbers"),
         ([[True, False]], "a polygon with coordinates that are not numbers"),
-        ([[-1, 2]], "a polygon that leaves the image"),
-        ([[1, 20.5]], "a polygon that leaves the image"),
-        ([[30.5, 1]], "a polygon that leaves the image"),
-        ([[1, 1], [1e300, 1]], "a polygon that leaves the image"),
+        ([[-1, 2]], "a polygon that extends outside the image"),
+        ([[1, 20.5]], "a polygon that extends outside the image"),
+        ([[30.5, 1]], "a polygon that extends outside the image"),
+        ([[1, 1], [1e300, 1]], "a polygon that extends outside the image"),
     ],
 )
 def test_polygon_that_is_none(polygon: Any, says: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from sam2_block.backends.remote import workers
 from sam2_block.backends.remote.http.retry import Deadline
-from sam2_block.backends.remote.workers import run_in_time
+from sam2_block.backends.remote.workers import run_with_deadline
 from sam2_block.errors import RemoteError, RemoteTimeoutError
 
 # How long a test waits before it fails; when all is well nothing waits this long.
@@ -39,13 +39,13 @@ def fail(error: BaseException) -> None:
 def test_results_are_in_the_order_of_the_calls(max_workers: int, calls: int) -> None:
     work = [functools.partial(str, index) for index in range(calls)]
     expected = [str(index) for index in range(calls)]
-    assert run_in_time(work, max_workers, Deadline(PATIENCE_S), URL) == expected
+    assert run_with_deadline(work, max_workers, Deadline(PATIENCE_S), URL) == expected
 
 
 def test_order_is_not_that_in_which_they_end() -> None:
     second_is_done = threading.Event()
     calls = [lambda: second_is_done.wait(PATIENCE_S), second_is_done.set]
-    assert run_in_time(calls, 2, Deadline(PATIENCE_S), URL) == [True, None]
+    assert run_with_deadline(calls, 2, Deadline(PATIENCE_S), URL) == [True, None]
 
 
 def test_no_more_are_made_at_once_than_asked_for() -> None:
@@ -63,7 +63,7 @@ def test_no_more_are_made_at_once_than_asked_for() -> None:
             running.pop()
         both.wait()
 
-    run_in_time([call] * 8, 2, Deadline(PATIENCE_S), URL)
+    run_with_deadline([call] * 8, 2, Deadline(PATIENCE_S), URL)
     assert (len(most), max(most)) == (8, 2)
 
 
@@ -79,7 +79,7 @@ def test_first_failure_in_order_is_raised() -> None:
         raise RemoteError("the second")
 
     with pytest.raises(RemoteError, match=r"^the first$"):
-        run_in_time([first, second], 2, Deadline(PATIENCE_S), URL)
+        run_with_deadline([first, second], 2, Deadline(PATIENCE_S), URL)
 
 
 def test_calls_not_begun_are_dropped_after_a_failure(release: threading.Event) -> None:
@@ -96,7 +96,7 @@ def test_calls_not_begun_are_dropped_after_a_failure(release: threading.Event) -
 
     later = [functools.partial(begun.append, "later")] * 100
     with pytest.raises(RemoteError, match=r"^failed$"):
-        run_in_time([failing, next_in_line, *later], 1, Deadline(PATIENCE_S), URL)
+        run_with_deadline([failing, next_in_line, *later], 1, Deadline(PATIENCE_S), URL)
     release.set()
     thread[0].join(PATIENCE_S)
     assert set(begun) <= {"next"}
@@ -114,13 +114,13 @@ def test_calls_under_way_have_no_time_left_after_a_failure(release: threading.Ev
         assert release.wait(PATIENCE_S)
 
     with pytest.raises(RemoteError, match=r"^failed$"):
-        run_in_time([failing, hanging], 2, deadline, URL)
+        run_with_deadline([failing, hanging], 2, deadline, URL)
     assert deadline.remaining_s() == 0
 
 
 def test_deadline_goes_on_after_success() -> None:
     deadline = Deadline(PATIENCE_S)
-    run_in_time([lambda: None] * 3, 2, deadline, URL)
+    run_with_deadline([lambda: None] * 3, 2, deadline, URL)
     assert deadline.remaining_s() > 0
 
 
@@ -138,7 +138,7 @@ def test_deadline_goes_on_after_success() -> None:
 )
 def test_failure_of_any_kind_is_passed_on(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught:
-        run_in_time([functools.partial(fail, error)], 2, Deadline(PATIENCE_S), URL)
+        run_with_deadline([functools.partial(fail, error)], 2, Deadline(PATIENCE_S), URL)
     assert caught.value is error
 
 
@@ -155,9 +155,9 @@ def test_nobody_waits_for_a_call_that_hangs_nor_does_the_exit_of_the_process(
         ended.set()
 
     with pytest.raises(RemoteTimeoutError) as caught:
-        run_in_time([call, str], 2, Deadline(0.05), URL)
+        run_with_deadline([call, str], 2, Deadline(0.05), URL)
     assert str(caught.value) == (
-        f"{URL} had not answered when the 0.05 s for one image were over (SAM2_BLOCK_DEADLINE_S)."
+        f"{URL} did not respond within the 0.05 s for one image (SAM2_BLOCK_DEADLINE_S)."
     )
     if started.wait(PATIENCE_S):  # it may begin late, on a busy machine, or be dropped before
         assert not ended.is_set()
@@ -170,4 +170,4 @@ def test_call_that_gives_up_by_itself_may_say_why(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(workers, "_GRACE_S", PATIENCE_S)
     call = functools.partial(fail, RemoteTimeoutError("silent for too long"))
     with pytest.raises(RemoteTimeoutError, match=r"^silent for too long$"):
-        run_in_time([call], 1, Deadline(0.0), URL)
+        run_with_deadline([call], 1, Deadline(0.0), URL)

@@ -1,4 +1,4 @@
-"""Bodies of responses, read within bounds that are checked before anything is widened."""
+"""Read and parse response bodies within limits that are checked before data is expanded."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ENCODINGS = ("identity", "gzip", "deflate")
 
 @dataclass(frozen=True)
 class ResponseLimits:
-    """The most that a response may hold.
+    """The maximum size of a response.
 
     Attributes:
         max_bytes: Bytes of the body, after decompression.
-        max_values: Lists, objects and texts, and items of lists and objects.
+        max_values: Lists, objects and strings, and items of lists and objects.
     """
 
     max_bytes: int
@@ -30,27 +30,27 @@ SMALL_RESPONSE = ResponseLimits(2**20, 100_000)
 
 
 class TooLargeError(Exception):
-    """A body holds more than was allowed."""
+    """A body exceeds its limit."""
 
 
 class EncodingError(Exception):
-    """A body is compressed in a way that was not requested, or not in the way that it claims."""
+    """A body has an encoding that was not requested, or is malformed in its encoding."""
 
 
 def read_body(response: httpx.Response, max_bytes: int, check: Callable[[], None]) -> bytes:
     """Read a body and decompress it.
 
-    Not by httpx's own decoders: they decompress whatever has arrived in one piece, and 248 KiB of
-    gzip can be 6 GiB.
+    httpx's own decoders are not used: they decompress all received data in one piece, and 248 KiB
+    of gzip can be 6 GiB.
 
     Args:
-        response: A response of which nothing has been read.
-        max_bytes: Most bytes after decompression.
+        response: A response whose body has not been read.
+        max_bytes: Maximum number of bytes after decompression.
         check: Called after every piece; raises to stop.
 
     Raises:
-        TooLargeError: There are more bytes.
-        EncodingError: It cannot be decompressed.
+        TooLargeError: The body has more bytes.
+        EncodingError: The body cannot be decompressed.
     """
     decoder = _decoder(response.headers.get("Content-Encoding", "identity").strip().lower())
     content = bytearray()
@@ -66,20 +66,20 @@ def read_body(response: httpx.Response, max_bytes: int, check: Callable[[], None
 
 
 def parse_json(content: bytes, max_values: int) -> Any:
-    """Parse JSON that takes no more memory than its number of values allows.
+    """Parse JSON with a limited number of values, and so of limited memory.
 
     Raises:
-        TooLargeError: There are more values.
-        ValueError: It is not JSON.
-        RecursionError: It is nested too deeply.
+        TooLargeError: The JSON has more values.
+        ValueError: The content is not JSON.
+        RecursionError: The JSON is nested too deeply.
     """
     text = content.decode(json.detect_encoding(content), "surrogatepass")
-    # Every value of a list or an object has a comma in front of it, or a bracket.
+    # Every item of a list or an object follows a comma or an opening bracket.
     without_escapes = text.replace("\\\\", "").replace('\\"', "")
     if text.count(",") > max_values or without_escapes.count('"') > 2 * max_values:
         raise TooLargeError
-    outside_texts = without_escapes.split('"')[::2]
-    if sum(part.count("[") + part.count("{") for part in outside_texts) > max_values:
+    outside_strings = without_escapes.split('"')[::2]
+    if sum(part.count("[") + part.count("{") for part in outside_strings) > max_values:
         raise TooLargeError
     return json.loads(text)
 
@@ -94,7 +94,7 @@ class _Identity:
 
 
 class _Deflate:
-    """Decompresses `deflate` in both of its forms, with zlib's header and without."""
+    """Decompresses `deflate` in both of its forms, with and without a zlib header."""
 
     def __init__(self) -> None:
         self._start = b""

@@ -1,4 +1,4 @@
-"""One request: what goes out piece by piece, and how much may come back."""
+"""One request: its body, sent in pieces, and the body of its response, read within limits."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ PIECE_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Call:
-    """One request, as often as it is tried.
+    """One request, the same in every attempt.
 
     Attributes:
         endpoint: The server and the key.
         path: Path of the endpoint, from the server's URL.
         body: JSON.
         deadline: When to give up.
-        limits: The most that a successful response may hold.
+        limits: The maximum size of a successful response.
     """
 
     endpoint: Endpoint
     path: str
-    body: bytes = field(repr=False)  # has the key
+    body: bytes = field(repr=False)  # contains the key
     deadline: Deadline
     limits: ResponseLimits
 
     def headers(self) -> dict[str, str]:
-        """Return the headers; the length is known, as not every proxy takes a body in chunks."""
+        """Return the headers, with a length, because not every proxy accepts a chunked body."""
         return {
             "Content-Type": "application/json",
             "Content-Length": str(len(self.body)),
@@ -51,7 +51,7 @@ class Call:
 
 
 class RequestBody:
-    """A request's body bit by bit: a server that reads slowly does not get more than its time.
+    """A request's body in pieces; a server that reads slowly cannot exceed the deadline.
 
     Attributes:
         is_sent: Whether all of it has been sent.
@@ -70,16 +70,16 @@ class RequestBody:
 
 
 def read_response(call: Call, response: httpx.Response) -> bytes:
-    """Read a body; one of an error that is too large or garbled goes without saying."""
+    """Read a body; return an error's body as empty if it is too large or malformed."""
     url, is_error = call.endpoint.url, response.status_code != 200
     # An error may quote the whole request, each character escaped.
     max_bytes = SMALL_RESPONSE.max_bytes + 2 * len(call.body) if is_error else call.limits.max_bytes
     try:
         return read_body(response, max_bytes, lambda: check_deadline(url, call.deadline))
     except TooLargeError:
-        problem = f"answered with more than the {max_bytes} bytes that the request allows"
+        problem = f"sent a response of more than the {max_bytes} bytes that the request allows"
     except EncodingError as error:
-        problem = f"sent an answer that cannot be unpacked ({error})"
+        problem = f"sent a response that cannot be decompressed ({error})"
     if is_error:
         return b""
     raise RemoteAnswerError(f"{url} {problem}.")

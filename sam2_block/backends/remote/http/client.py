@@ -28,7 +28,7 @@ from sam2_block.backends.remote.http.failures import (
     error_of_status,
     error_of_transport,
 )
-from sam2_block.backends.remote.http.http_logs import servers_words_hidden
+from sam2_block.backends.remote.http.http_logs import redacted_http_logs
 from sam2_block.backends.remote.http.proxies import ProxyRules
 from sam2_block.backends.remote.http.retry import (
     DEFAULT_RETRY_POLICY,
@@ -44,19 +44,20 @@ logger = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT_S = 10.0
 
-# The longest silence of a server. A longer deadline is for a slower server; two more attempts fit.
+# Longest wait for data from a server. A longer deadline is set for a slower server, so the wait is
+# at least a third of it, which leaves time for two more attempts.
 _READ_TIMEOUT_S = 60.0
-_READ_TIMEOUTS_A_DEADLINE = 3
+_READ_TIMEOUTS_PER_DEADLINE = 3
 
 
 class HttpClient:
-    """Sends requests to any server. Thread-safe; connections are kept for the next request.
+    """Sends requests to any server. Thread-safe; connections are reused.
 
     Args:
         settings: The operator's settings.
-        retry_policy: How often to try, and how long to wait in between.
-        transport: In place of the network, for tests.
-        sleep: In place of `time.sleep`, for tests.
+        retry_policy: Number of attempts, and the waits between them.
+        transport: Replaces the network, for tests.
+        sleep: Replaces `time.sleep`, for tests.
     """
 
     def __init__(
@@ -71,12 +72,12 @@ class HttpClient:
         self._sleep = sleep
         self._permits = ExpiringSemaphore(settings.max_concurrent_requests)
         self._transport = transport
-        self._http = self._new_http()
+        self._http = self._create_http()
 
-    def _new_http(self) -> httpx.Client:
-        """Make the client, with connections of its own."""
-        # Redirects are not followed: the key stays with the host it was meant for. Nor are cookies
-        # kept: those of one caller's requests would go with another's.
+    def _create_http(self) -> httpx.Client:
+        """Create the `httpx` client, with its own connections."""
+        # Redirects are not followed: the key is meant for the named host only. Cookies are not
+        # stored: those of one caller would be sent with another's requests.
         return httpx.Client(
             transport=self._transport or NetworkTransport(_ssl_context(), ProxyRules()),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -101,12 +102,12 @@ class HttpClient:
             path: Path of the endpoint, from the server's URL.
             payload: The body; the key is added to it.
             deadline: When to give up, waits included.
-            limits: The most that the response may hold.
-            max_attempts: Maximum of attempts, where it is to be less than that of the policy.
+            limits: The maximum size of the response.
+            max_attempts: Maximum number of attempts, if lower than the policy's.
 
         Raises:
             ExecutionNotAllowedError: Nothing may be sent to that server.
-            RemoteError: There is no response to use; the class and the message say why.
+            RemoteError: There is no usable response; the class and the message give the reason.
         """
         check_reachable(endpoint.url)
         if endpoint.api_key is not None:
@@ -118,11 +119,11 @@ class HttpClient:
                 with self._permits.acquire(endpoint.url, deadline) as is_permitted:
                     if not is_permitted:
                         raise RemoteTimeoutError(
-                            f"{endpoint.url} could not be asked within the {deadline.seconds:g} s"
-                            " for one image: too many requests are under way"
+                            f"no request to {endpoint.url} could be sent within the"
+                            f" {deadline.seconds:g} s for one image: too many are in progress"
                             " (SAM2_BLOCK_MAX_CONCURRENT_REQUESTS, SAM2_BLOCK_DEADLINE_S)."
                         )
-                    return self._try(call)
+                    return self._attempt(call)
             except RemoteError as error:
                 failures += 1
                 wait_s = self._retry_policy.wait_s(failures, error.retry_after_s)
@@ -130,13 +131,13 @@ class HttpClient:
                     raise
                 if wait_s >= deadline.remaining_s():
                     raise RemoteTimeoutError(
-                        f"{error} The {deadline.seconds:g} s for one image leave no room for"
-                        " another try (SAM2_BLOCK_DEADLINE_S).",
+                        f"{error} The {deadline.seconds:g} s for one image leave no time for"
+                        " another attempt (SAM2_BLOCK_DEADLINE_S).",
                         transient=error.transient,
                         retry_after_s=error.retry_after_s,
                     ) from error
                 logger.info(
-                    "try %d of %s failed, waiting %.1f s: %s", failures, path, wait_s, error
+                    "attempt %d of %s failed, waiting %.1f s: %s", failures, path, wait_s, error
                 )
                 self._sleep(wait_s)
 
@@ -144,7 +145,7 @@ class HttpClient:
         """Close the connections."""
         self._http.close()
 
-    def _try(self, call: Call) -> Any:
+    def _attempt(self, call: Call) -> Any:
         """Send a request once and return the parsed response."""
         status, headers, content = self._exchange(call)
         if status != 200:
@@ -154,11 +155,12 @@ class HttpClient:
         try:
             return parse_json(content, call.limits.max_values)
         except TooLargeError:
-            problem = "a response of more values than the request allows"
+            problem = "with more values than the request allows."
         except (ValueError, RecursionError):
-            problem = "something that is not JSON. Is it an inference server?"
-        # Only here, so that no error is chained: it may quote a server that repeats the key.
-        raise RemoteAnswerError(f"{call.endpoint.url} answered with {problem}")
+            problem = "that is not JSON. Is it an inference server?"
+        # Raised outside the handler, so that no error is chained: it may quote a server that
+        # repeats the key.
+        raise RemoteAnswerError(f"{call.endpoint.url} sent a response {problem}")
 
     def _exchange(self, call: Call) -> tuple[int, httpx.Headers, bytes]:
         """Send a request and return the status, the headers and the body of its response."""
@@ -167,7 +169,7 @@ class HttpClient:
         body = RequestBody(call)
         try:
             with (
-                servers_words_hidden(call.endpoint),
+                redacted_http_logs(call.endpoint),
                 self._http.stream(
                     "POST",
                     url + call.path,
@@ -179,27 +181,28 @@ class HttpClient:
             ):
                 content = read_response(call, response)
                 if response.status_code == 200 and not body.is_sent:
-                    raise httpx.RemoteProtocolError("a response came before the request was sent")
+                    raise httpx.RemoteProtocolError("the response preceded the end of the request")
                 return response.status_code, response.headers, content
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
-            # `UnicodeError`: a host name that has no international form, such as `xn--0`.
+            # `UnicodeError`: a host name that is not valid IDNA, such as `xn--0`.
             cut_short = isinstance(error, httpx.TimeoutException) and deadline.remaining_s() == 0
             failure = (
                 error_of_deadline(url, deadline)
                 if cut_short
                 else error_of_transport(call.endpoint, error)
             )
-        # Only here, so that no error is chained: it may quote a server that repeats the key.
+        # Raised outside the handler, so that no error is chained: it may quote a server that
+        # repeats the key.
         try:
             raise failure
         finally:
-            del failure  # it holds this frame, which must not hold it in turn
+            del failure  # its traceback references this frame: avoid a cycle
 
     @staticmethod
     def _timeout(deadline: Deadline) -> httpx.Timeout:
         remaining_s = deadline.remaining_s()
         return httpx.Timeout(
-            min(max(_READ_TIMEOUT_S, deadline.seconds / _READ_TIMEOUTS_A_DEADLINE), remaining_s),
+            min(max(_READ_TIMEOUT_S, deadline.seconds / _READ_TIMEOUTS_PER_DEADLINE), remaining_s),
             connect=min(_CONNECT_TIMEOUT_S, remaining_s),
         )
 

@@ -12,30 +12,30 @@ import httpcore
 
 from sam2_block.backends.remote.http.retry import Deadline
 
-# A peer that reads slowly gets no more than its time: the time left is looked up for each piece.
+# The time left is computed for each piece, so that a slow reader cannot exceed the deadline.
 _WRITE_BYTES = 16 * 1024
-_MAX_HEADER_BYTES = 100 * 1024  # as httpcore's own parser
+_MAX_HEADER_BYTES = 100 * 1024  # as in httpcore's own parser
 
 
 class GuardedBackend(httpcore.NetworkBackend):
-    """Opens connections. Each thread works for one request at a time, and sets its deadline."""
+    """Opens connections. Each thread has one request at a time, and sets its deadline."""
 
     def __init__(self) -> None:
         self._network = httpcore.SyncBackend()
-        self._of_thread = threading.local()
+        self._thread_state = threading.local()
 
     def set_deadline(self, deadline: Deadline | None) -> None:
-        """Set when the reads and writes of this thread end from now on; None for no bound."""
-        self._of_thread.deadline = deadline
+        """Set the deadline of later reads and writes in this thread; None for no deadline."""
+        self._thread_state.deadline = deadline
 
     def time_left(self, timeout: float | None, error: type[Exception]) -> float | None:
         """Return the seconds that an operation may take.
 
         Args:
-            timeout: The longest silence that the request allows, or None.
+            timeout: The longest wait for data that the request allows, or None.
             error: Raised where the deadline has passed.
         """
-        deadline: Deadline | None = getattr(self._of_thread, "deadline", None)
+        deadline: Deadline | None = getattr(self._thread_state, "deadline", None)
         if deadline is None:
             return timeout
         remaining_s = deadline.remaining_s()
@@ -62,18 +62,18 @@ class GuardedBackend(httpcore.NetworkBackend):
         local_address: str | None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None,
     ) -> TimedStream:
-        """Open a TCP connection for what comes before the requests."""
+        """Open a TCP connection, not yet guarded, for a handshake before the requests."""
         left = self.time_left(timeout, httpcore.ConnectTimeout)
         stream = self._network.connect_tcp(host, port, left, local_address, socket_options)
         return TimedStream(stream, self)
 
     def guarded(self, stream: TimedStream) -> httpcore.NetworkStream:
-        """Return a connection on which requests are sent from now on."""
+        """Return the connection, guarded for the requests that follow."""
         return _GuardedStream(stream.stream, self)
 
 
 class TimedStream(httpcore.NetworkStream):
-    """A connection on which nothing takes longer than the request it is for.
+    """A connection on which every operation ends at the deadline of its request.
 
     Attributes:
         stream: The connection itself.
@@ -109,16 +109,16 @@ class TimedStream(httpcore.NetworkStream):
         return _GuardedStream(stream, self._backend)
 
     def get_extra_info(self, info: str) -> Any:
-        """Return what httpcore wants to know of a connection."""
+        """Return what httpcore queries about a connection."""
         return self.stream.get_extra_info(info)
 
 
 class _GuardedStream(TimedStream):
-    """A connection that knows whether its last response was read to the end, and nothing after it.
+    """A connection that tracks whether its last response was complete and nothing followed it.
 
-    httpcore keeps what a server sends after a response in its parser, and takes it for the response
-    to the next request. Here such a connection reports itself as readable while it is idle, which
-    httpcore takes as the sign of a connection to be closed.
+    httpcore keeps what a server sends after a response in its parser, and reads it as the response
+    to the next request. Here such a connection reports itself as readable while it is idle, and
+    httpcore closes it for that.
     """
 
     def __init__(self, stream: httpcore.NetworkStream, backend: GuardedBackend) -> None:
@@ -136,8 +136,8 @@ class _GuardedStream(TimedStream):
         """Send bytes of a request.
 
         Raises:
-            httpcore.ConnectionNotAvailable: They would be the first of a request, and something is
-                left of the exchange before: the pool then opens another connection.
+            httpcore.ConnectionNotAvailable: The bytes begin a request, but the previous
+                exchange did not end cleanly. The pool then opens another connection.
         """
         if self._exchange is None:
             self._exchange = _Exchange()
@@ -148,14 +148,14 @@ class _GuardedStream(TimedStream):
         super().write(buffer, timeout)
 
     def get_extra_info(self, info: str) -> Any:
-        """Return what httpcore wants to know of a connection."""
+        """Return what httpcore queries about a connection."""
         if info == "is_readable" and self._exchange is not None and not self._exchange.is_clean:
             return True
         return super().get_extra_info(info)
 
 
 class _Exchange:
-    """One response, parsed by the same library as in httpcore, to learn where it ends.
+    """One response, parsed by the library that httpcore uses, to find where it ends.
 
     Attributes:
         has_begun: Whether anything of the response has been received.
@@ -170,7 +170,7 @@ class _Exchange:
         self._parser.send(h11.EndOfMessage())
 
     def receive(self, data: bytes) -> None:
-        """Take in bytes of the response; empty where the server closed the connection."""
+        """Parse more bytes of the response; none if the server closed the connection."""
         self.has_begun = True
         if self._is_malformed or self._is_over:
             self._is_malformed = self._is_malformed or bool(data)
@@ -189,7 +189,7 @@ class _Exchange:
 
     @property
     def is_clean(self) -> bool:
-        """Whether the response ended, allows another request, and nothing came after it."""
+        """Whether the response is complete, allows another request, and nothing followed it."""
         return (
             not self._is_malformed
             and self._parser.their_state is h11.DONE

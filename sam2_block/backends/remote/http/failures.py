@@ -1,4 +1,4 @@
-"""What a failure of the endpoint means, and what to do about it."""
+"""Errors for failures of an endpoint: what each failure means, and what to do about it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sam2_block.errors import (
     RemoteTimeoutError,
 )
 
-_LONGEST_DETAIL = 300
+_MAX_DETAIL_LENGTH = 300
 _PROXY_ADVICE = "Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY."
 _FORMAT = re.compile(
     r"\b(invalid|unknown|unsupported|mask) format\b|\bbody\.format\b|\bformat (is )?not\b",
@@ -28,39 +28,39 @@ _FORMAT = re.compile(
 
 
 def error_of_deadline(url: str, deadline: Deadline) -> RemoteTimeoutError:
-    """Make the error of an image for which the time is over.
+    """Return the error for an image whose deadline has passed.
 
     Args:
-        url: Of the server.
-        deadline: The time there was.
+        url: The server's URL.
+        deadline: The deadline that has passed.
     """
     return RemoteTimeoutError(
-        f"{url} had not answered when the {deadline.seconds:g} s for one image were over"
+        f"{url} did not respond within the {deadline.seconds:g} s for one image"
         " (SAM2_BLOCK_DEADLINE_S)."
     )
 
 
 def check_deadline(url: str, deadline: Deadline) -> None:
-    """Stop work on an image for which the time is over.
+    """Stop work on an image whose deadline has passed.
 
     Raises:
-        RemoteTimeoutError: It is.
+        RemoteTimeoutError: The deadline has passed.
     """
     if deadline.remaining_s() == 0:
         raise error_of_deadline(url, deadline)
 
 
 def error_of_transport(endpoint: Endpoint, error: Exception) -> RemoteError:
-    """Make the error of a request without a complete response.
+    """Return the error for a request without a complete response.
 
     Args:
         endpoint: Server and key.
-        error: What `httpx` raised.
+        error: The error that `httpx` raised.
     """
     url, name = endpoint.url, type(error).__name__
-    # Bytes that are not HTTP are quoted as a bytearray: they may be the key in any spelling.
-    words = str(error).partition(": bytearray(")[0]
-    detail = _shortened(endpoint.without_key(words)) or name
+    # Bytes that are not HTTP are quoted as a bytearray: they may contain the key in any spelling.
+    text = str(error).partition(": bytearray(")[0]
+    detail = _shortened(endpoint.without_key(text)) or name
     if isinstance(error, httpx.ConnectTimeout):
         return RemoteTimeoutError(
             f"{url} did not accept the connection in time.",
@@ -71,20 +71,20 @@ def error_of_transport(endpoint: Endpoint, error: Exception) -> RemoteError:
             f"{url} was silent for too long ({name}; SAM2_BLOCK_DEADLINE_S).", transient=True
         )
     if isinstance(error, httpx.DecodingError):
-        return RemoteAnswerError(f"{url} sent an answer that cannot be unpacked ({detail}).")
+        return RemoteAnswerError(f"{url} sent a response that cannot be decompressed ({detail}).")
     if isinstance(error, httpx.ProxyError):
-        # After the status, httpcore quotes what the proxy says: it knows its own password.
+        # httpcore quotes the proxy's text after the status: it may repeat the proxy's password.
         status = re.match(r"[0-9]{3}\b", detail)
-        detail = f"it answered {status[0]}" if status else detail
+        detail = f"it returned status {status[0]}" if status else detail
         return RemoteConnectionError(
             f"the proxy did not connect to {url} ({detail}). {_PROXY_ADVICE}",
-            transient=detail != "it answered 407",
+            transient=detail != "it returned status 407",
         )
     certificate = _certificate_error(error)
     if certificate is not None:
         return RemoteConnectionError(
             f"the certificate of {url} was not accepted ({certificate.verify_message}). Check the"
-            " URL; for a certificate of your own set SSL_CERT_FILE."
+            " URL; for your own certificate set SSL_CERT_FILE."
         )
     if isinstance(error, httpx.ConnectError):
         return RemoteConnectionError(
@@ -94,80 +94,80 @@ def error_of_transport(endpoint: Endpoint, error: Exception) -> RemoteError:
         return RemoteConnectionError(
             f"the connection to {url} broke ({name}: {detail}).", transient=True
         )
-    return RemoteConnectionError(f"{url} cannot be asked ({name}: {detail}).")
+    return RemoteConnectionError(f"no request can be sent to {url} ({name}: {detail}).")
 
 
 def error_of_status(
     endpoint: Endpoint, status: int, body: bytes, retry_after_s: float | None
 ) -> RemoteStatusError:
-    """Make the error of a status other than 200.
+    """Return the error for a status other than 200.
 
     Args:
         endpoint: Server and key.
         status: The HTTP status.
-        body: Of the response.
+        body: The body of the response.
         retry_after_s: The server's `Retry-After`, or None.
     """
-    # Only a proxy answers 407, and it knows its own password.
-    words, prompt_index = ("", None) if status == 407 else _words_of(body)
-    # Only now: JSON can spell the key in escapes. And before it is cut: a part may be left.
-    shown = _shortened(endpoint.without_key(words))
-    words = _shortened(words)  # what is decided by the server's words knows all of them
+    # Only a proxy sends 407, and its text may repeat the proxy's password.
+    text, prompt_index = ("", None) if status == 407 else _parse_error_body(body)
+    # Redacted after parsing, as JSON can escape the key, and before a cut could leave a part of it.
+    detail = _shortened(endpoint.without_key(text))
+    text = _shortened(text)  # not redacted: the status is interpreted by the original text
     return RemoteStatusError(
-        f"{endpoint.url} answered {status}: {_meaning(endpoint, status, words)}"
-        + (f" It says: {shown}" if shown else ""),
+        f"{endpoint.url} returned status {status}: {_explanation(endpoint, status, text)}"
+        + (f" Its message: {detail}" if detail else ""),
         status=status,
-        detail=shown,
+        detail=detail,
         prompt_index=prompt_index,
-        refuses_format=status in (400, 422, 500) and _names_format(words),
-        transient=_passes(status, words),
+        refuses_format=status in (400, 422, 500) and _names_format(text),
+        transient=_is_transient(status, text),
         retry_after_s=retry_after_s,
     )
 
 
 def may_refuse_format(error: RemoteStatusError) -> bool:
-    """Whether a failure may be due to the format of masks: servers do not always say it."""
+    """Return whether the mask format may have caused a failure; not every server reports it."""
     unexplained = error.status == 500 and error.detail in ("", "Internal error.")
     return unexplained or error.refuses_format
 
 
-def _names_format(words: str) -> bool:
-    return _FORMAT.search(words) is not None
+def _names_format(text: str) -> bool:
+    return _FORMAT.search(text) is not None
 
 
-def _is_switched_off(status: int, words: str) -> bool:
-    """Whether a server has no SAM 2 endpoint.
+def _is_switched_off(status: int, text: str) -> bool:
+    """Return whether the server has no SAM 2 endpoint.
 
-    `inference` 1.8.3 then takes the path for the name of a model, and fails to find that model, or,
-    where it has no key, to look for it.
+    `inference` 1.8.3 then treats the path as the name of a model. It fails to find that model or,
+    without a key, to look it up.
     """
     return status == 404 or (
         status == 500
-        and re.search(r"^Service misconfiguration|model 'sam2/(segment|embed)_image'", words)
+        and re.search(r"^Service misconfiguration|model 'sam2/(segment|embed)_image'", text)
         is not None
     )
 
 
-def _has_no_such_model(status: int, words: str) -> bool:
-    return status == 500 and words.startswith("Could not retrieve model")
+def _has_no_such_model(status: int, text: str) -> bool:
+    return status == 500 and text.startswith("Could not retrieve model")
 
 
-def _passes(status: int, words: str) -> bool:
-    """Whether the same request may well succeed later."""
-    lasting = _is_switched_off(status, words) or _has_no_such_model(status, words)
-    return status in TRANSIENT_STATUSES and not lasting and not _names_format(words)
+def _is_transient(status: int, text: str) -> bool:
+    """Return whether the same request may succeed later."""
+    permanent = _is_switched_off(status, text) or _has_no_such_model(status, text)
+    return status in TRANSIENT_STATUSES and not permanent and not _names_format(text)
 
 
-def _meaning(endpoint: Endpoint, status: int, words: str) -> str:
+def _explanation(endpoint: Endpoint, status: int, text: str) -> str:
     if status in (401, 403):
         return f"it does not accept the key ({endpoint.key_source})."
-    if _is_switched_off(status, words):
+    if _is_switched_off(status, text):
         return (
-            "SAM 2 is not enabled there. On a server of your own set CORE_MODEL_SAM2_ENABLED=True;"
-            " else check the URL."
+            "SAM 2 is not enabled there. On your own server set CORE_MODEL_SAM2_ENABLED=True;"
+            " otherwise check the URL."
         )
-    if _has_no_such_model(status, words):
-        return "it does not have this version of SAM 2. Choose another, or give it that one."
+    if _has_no_such_model(status, text):
+        return "it does not have this version of SAM 2. Choose another, or add it to the server."
     if status == 407:
         return f"a proxy does not accept the user and the password. {_PROXY_ADVICE}"
     if status == 413:
@@ -180,33 +180,33 @@ def _meaning(endpoint: Endpoint, status: int, words: str) -> str:
     if status == 429:
         return "too many requests. Lower SAM2_BLOCK_MAX_CONCURRENT_REQUESTS, or wait."
     if 300 <= status < 400:
-        return "it redirects, and is not followed, as the key is meant for it alone."
+        return "redirects are not followed, because the key is meant for this server only."
     if status >= 500:
         return "it failed."
     return "expected 200."
 
 
-def _words_of(body: bytes) -> tuple[str, int | None]:
-    """Return what a server says in words, and the index of the prompt that it complains of."""
+def _parse_error_body(body: bytes) -> tuple[str, int | None]:
+    """Return the server's error message, and the index of the prompt that it reports, or None."""
     text = body.decode("utf-8", "replace")
     try:
         parsed = parse_json(text.encode(), SMALL_RESPONSE.max_values)
     except TooLargeError:
         return "", None
     except (ValueError, RecursionError):
-        page = text.lstrip().startswith("<")  # of a proxy
-        return ("" if page else text), None
+        is_page = text.lstrip().startswith("<")  # from a proxy
+        return ("" if is_page else text), None
     if not isinstance(parsed, dict):
         return str(parsed or ""), None
     detail = parsed.get("message") or parsed.get("detail") or ""
     if isinstance(detail, list):  # FastAPI's list of validation errors
-        complaints = [item for item in detail if isinstance(item, dict)]
-        indices = [_prompt_index(item.get("loc")) for item in complaints]
-        words = "; ".join(
+        errors = [item for item in detail if isinstance(item, dict)]
+        indices = [_prompt_index(item.get("loc")) for item in errors]
+        message = "; ".join(
             f"{'.'.join(map(str, _as_list(item.get('loc'))))}: {item.get('msg', '')}"
-            for item in complaints
+            for item in errors
         )
-        return words, next((i for i in indices if i is not None), None)
+        return message, next((i for i in indices if i is not None), None)
     return str(detail), None
 
 
@@ -224,9 +224,9 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _shortened(text: str) -> str:
-    start = text[: 10 * _LONGEST_DETAIL]
+    start = text[: 10 * _MAX_DETAIL_LENGTH]
     text = " ".join("".join(c if c.isprintable() else " " for c in start).split())
-    return text if len(text) <= _LONGEST_DETAIL else text[: _LONGEST_DETAIL - 3] + "..."
+    return text if len(text) <= _MAX_DETAIL_LENGTH else text[: _MAX_DETAIL_LENGTH - 3] + "..."
 
 
 def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:

@@ -1,4 +1,4 @@
-"""Keep what a server sends out of the log lines of httpx and httpcore: it may repeat the key."""
+"""Remove server-sent text from the log lines of httpx and httpcore: it may repeat the key."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from collections.abc import Iterator
 
 from sam2_block.backends.remote.endpoints import Endpoint
 
-# A filter works on the records of its own logger, not on those of the loggers below it.
+# A filter applies to the records of its own logger, not to those of child loggers.
 _LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks")
-_FROM_THE_SERVER = (" return_value=", " exception=")
+_SERVER_TEXT_MARKS = (" return_value=", " exception=")
 
-_of_thread = threading.local()
+_thread_state = threading.local()
 
 
-class _WithoutServersWords(logging.Filter):
-    """Cuts what a server sent out of the lines about this package's own requests."""
+class _ServerTextFilter(logging.Filter):
+    """Removes server-sent text from the log lines about this package's own requests."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        endpoint: Endpoint | None = getattr(_of_thread, "endpoint", None)
+        endpoint: Endpoint | None = getattr(_thread_state, "endpoint", None)
         if endpoint is None:
             return True
         if record.name == "httpx" and isinstance(record.args, tuple) and len(record.args) == 5:
             record.args = (*record.args[:4], "")  # the reason phrase
         message = record.getMessage()
-        for mark in _FROM_THE_SERVER:
+        for mark in _SERVER_TEXT_MARKS:
             message = message.partition(mark)[0]
         record.msg, record.args = endpoint.without_key(message), ()
         return True
 
 
-_FILTER = _WithoutServersWords()
+_FILTER = _ServerTextFilter()
 
 
 @contextlib.contextmanager
-def servers_words_hidden(endpoint: Endpoint) -> Iterator[None]:
-    """Filter what this thread logs of requests to an endpoint while the context lasts."""
+def redacted_http_logs(endpoint: Endpoint) -> Iterator[None]:
+    """Filter this thread's log lines about requests to an endpoint while the context lasts."""
     for name in _LOGGERS:
-        logging.getLogger(name).addFilter(_FILTER)  # once, however often it is added
-    _of_thread.endpoint = endpoint
+        logging.getLogger(name).addFilter(_FILTER)  # has no effect if it is already added
+    _thread_state.endpoint = endpoint
     try:
         yield
     finally:
-        _of_thread.endpoint = None
+        _thread_state.endpoint = None

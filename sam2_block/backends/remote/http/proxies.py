@@ -1,7 +1,7 @@
-"""Which proxy a request goes through, by the environment: `HTTP_PROXY`, `NO_PROXY` and the like.
+"""Choose the proxy of a request by the environment: `HTTP_PROXY`, `NO_PROXY` and the like.
 
-httpx reads these too, but fails on entries of `NO_PROXY` that are in use everywhere, such as
-`[::1]` or `fd00::/8`, with an error that names no variable.
+httpx reads these too, but fails on common entries of `NO_PROXY`, such as `[::1]` or `fd00::/8`. Its
+error names no variable.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Proxy:
 
     @property
     def is_socks(self) -> bool:
-        """Whether it is a SOCKS5 proxy, else one of HTTP."""
+        """Whether this is a SOCKS5 proxy; otherwise it is an HTTP proxy."""
         return self.url.scheme.startswith("socks")
 
 
@@ -50,8 +50,8 @@ class ProxyRules:
     """The proxies of an environment.
 
     Args:
-        variables: Values by scheme, `no` for `NO_PROXY`, as `urllib.request.getproxies` gives them;
-            by default those of this process.
+        variables: Values by scheme, `no` for `NO_PROXY`, as returned by
+            `urllib.request.getproxies`; by default those of this process.
 
     Raises:
         SettingsError: A proxy cannot be used. Nothing of its URL is shown, as it may hold a
@@ -74,7 +74,7 @@ class ProxyRules:
         return set(self._proxies.values())
 
     def proxy_for(self, url: httpx.URL) -> Proxy | None:
-        """Return the proxy for a request, or None where it goes straight to the server."""
+        """Return the proxy for a request, or None for a direct connection."""
         if any(bypass.covers(url) for bypass in self._bypasses):
             return None
         return self._proxies.get(url.scheme) or self._proxies.get("all")
@@ -84,7 +84,8 @@ def _proxy(variable: str, text: str) -> Proxy:
     try:
         url = httpx.URL(text if "://" in text else f"http://{text}")
         usable = url.scheme in _SCHEMES and url.host and (url.port is None or 0 < url.port < 65536)
-        # More than that is a password with one of `/?#` in it: its first half would be the port.
+        # A path, query or fragment comes from an unescaped `/`, `?` or `#` in a password, of which
+        # the first part would be read as the port.
         usable = usable and url.raw_path == b"/" and not url.fragment
         credentials = (url.username.encode(), url.password.encode())
     except (httpx.InvalidURL, ValueError, TypeError, UnicodeError):
@@ -111,9 +112,9 @@ class _Bypass:
 
     Attributes:
         network: Addresses, or None for a domain.
-        domain: With a dot in front for the names below it alone; `*` for every host.
+        domain: With a leading dot for its subdomains only; `*` for every host.
         scheme: `http`, `https`, or `all`.
-        port: Or None for any.
+        port: Port, or None for any.
     """
 
     network: ipaddress.IPv4Network | ipaddress.IPv6Network | None = None
@@ -122,7 +123,7 @@ class _Bypass:
     port: int | None = None
 
     def covers(self, url: httpx.URL) -> bool:
-        """Whether a request to this URL uses no proxy."""
+        """Return whether a request to this URL bypasses the proxy."""
         port = url.port or _DEFAULT_PORTS.get(url.scheme)
         if self.scheme not in ("all", url.scheme) or self.port not in (None, port):
             return False
@@ -137,13 +138,13 @@ class _Bypass:
 
 
 def _bypass(entry: str) -> _Bypass | None:
-    """Read an entry; one that cannot be read is left out with a warning."""
+    """Parse an entry; ignore one that cannot be parsed, with a warning."""
     try:
         return _Bypass(network=ipaddress.ip_network(entry, strict=False))
     except ValueError:
         match = _ENTRY.fullmatch(entry)
     if match is None or int(match["port"] or 1) not in range(1, 65536):
-        shown = "one" if "@" in entry else repr(entry[:80])
+        shown = "(hidden)" if "@" in entry else repr(entry[:80])
         logger.warning("NO_PROXY: ignored an entry that names no host or network: %s", shown)
         return None
     scheme, port = match["scheme"] or "all", int(match["port"]) if match["port"] else None

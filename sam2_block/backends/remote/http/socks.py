@@ -1,7 +1,7 @@
 """TCP connections through a SOCKS5 proxy (RFC 1928), with a user and a password (RFC 1929).
 
-Not by httpcore's own SOCKS pool: it logs the password at DEBUG, and its handshake on the stream of
-the requests would be taken for a response to one of them.
+httpcore's own SOCKS pool is not used: it logs the password at DEBUG, and its handshake uses the
+stream of the requests, where it would be parsed as a response.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _IPV4, _NAME, _IPV6 = 1, 3, 4
 
 
 class SocksBackend(httpcore.NetworkBackend):
-    """Opens connections through a proxy, which also looks up the names of servers.
+    """Opens connections through a proxy, which also resolves the names of servers.
 
     Args:
         network: Opens the connections to the proxy.
@@ -43,14 +43,14 @@ class SocksBackend(httpcore.NetworkBackend):
         """Open a TCP connection to a server.
 
         Raises:
-            httpcore.ProxyError: The proxy refuses, or is no SOCKS5 proxy.
+            httpcore.ProxyError: The proxy refuses, or is not a SOCKS5 proxy.
         """
         url = self._proxy.url
         stream = self._network.open(
             url.host, url.port or _DEFAULT_PORT, timeout, local_address, socket_options
         )
         try:
-            _shake_hands(_Messages(stream, timeout), self._proxy, host, port)
+            _handshake(_Messages(stream, timeout), self._proxy, host, port)
         except BaseException:
             stream.close()
             raise
@@ -68,7 +68,7 @@ class _Messages:
         self._stream.write(message, self._timeout)
 
     def receive(self, count: int) -> bytes:
-        """Return exactly so many bytes: what comes after them is the server's."""
+        """Return exactly `count` bytes: those after the handshake are the server's."""
         received = b""
         while len(received) < count:
             piece = self._stream.read(count - len(received), self._timeout)
@@ -78,15 +78,15 @@ class _Messages:
         return received
 
 
-def _shake_hands(messages: _Messages, proxy: Proxy, host: str, port: int) -> None:
-    """Log in and have the proxy connect to a server. No error holds bytes of the proxy."""
+def _handshake(messages: _Messages, proxy: Proxy, host: str, port: int) -> None:
+    """Log in and have the proxy connect to a server. No error quotes bytes from the proxy."""
     methods = [_NO_CREDENTIALS] if proxy.credentials is None else [_NO_CREDENTIALS, _PASSWORD]
     messages.send(bytes([_VERSION, len(methods), *methods]))
     version, method = messages.receive(2)
     if version != _VERSION:
         raise httpcore.ProxyError("the proxy does not use SOCKS5")
     if method not in methods:
-        raise httpcore.ProxyError("the SOCKS proxy accepts none of the offered ways to log in")
+        raise httpcore.ProxyError("the SOCKS proxy accepts none of the offered login methods")
     if method == _PASSWORD and proxy.credentials is not None:
         user, password = proxy.credentials
         messages.send(bytes([1, len(user)]) + user + bytes([len(password)]) + password)
@@ -96,7 +96,7 @@ def _shake_hands(messages: _Messages, proxy: Proxy, host: str, port: int) -> Non
     _, reply, _, kind = messages.receive(4)
     if reply != 0:
         raise httpcore.ProxyError(f"the SOCKS proxy could not reach the server (reply {reply})")
-    # The proxy's own address, which is of no use, and its port.
+    # The proxy's own address and port, which are not needed.
     length = {_IPV4: 4, _IPV6: 16}.get(kind) or messages.receive(1)[0]
     messages.receive(length + 2)
 

@@ -1,4 +1,4 @@
-"""The way of requests over the network: pools of guarded connections, straight or by a proxy."""
+"""Send requests over the network: pools of guarded connections, direct or through a proxy."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from sam2_block.backends.remote.http.socks import SocksBackend
 _MAX_IDLE_CONNECTIONS = 64
 _MAX_IDLE_S = 5.0  # httpx's own default
 
-# httpx parses the target of a redirect that it is not to follow, and fails where that is no URL.
-_UNUSED = (b"location", b"set-cookie")
+# Response headers to drop. httpx parses the target of a redirect even if it does not follow it, and
+# fails on an invalid URL.
+_DROPPED = (b"location", b"set-cookie")
 
 DEADLINE = "sam2_block.deadline"
-"""Extension of a request that holds its `Deadline`."""
+"""Name of the request extension that holds the request's `Deadline`."""
 
 
 class NetworkTransport(httpx.BaseTransport):
-    """Sends requests; `httpx.HTTPTransport` takes no network backend, hence this one.
+    """Sends requests; used because `httpx.HTTPTransport` accepts no network backend.
 
     Args:
-        ssl_context: How servers and proxies are verified.
-        rules: Which proxy a request goes through.
+        ssl_context: Verifies servers and proxies.
+        rules: Choose the proxy of each request.
     """
 
     def __init__(self, ssl_context: ssl.SSLContext, rules: ProxyRules) -> None:
@@ -41,7 +42,7 @@ class NetworkTransport(httpx.BaseTransport):
         }
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; its response is read by the same thread."""
+        """Send a request; the same thread must read its response."""
         self._network.set_deadline(request.extensions.get(DEADLINE))
         assert isinstance(request.stream, httpx.SyncByteStream)
         core_request = httpcore.Request(
@@ -51,14 +52,14 @@ class NetworkTransport(httpx.BaseTransport):
             content=request.stream,
             extensions=request.extensions,
         )
-        # While offline only servers on this machine are called, and no proxy may be elsewhere.
+        # While offline only servers on this machine are called; a proxy could be on another one.
         proxy = None if is_offline() else self._rules.proxy_for(request.url)
-        with _errors_are_httpx():
+        with _httpx_errors():
             response = self._pools[proxy].handle_request(core_request)
         assert isinstance(response.stream, Iterable)
         return httpx.Response(
             status_code=response.status,
-            headers=[header for header in response.headers if header[0].lower() not in _UNUSED],
+            headers=[header for header in response.headers if header[0].lower() not in _DROPPED],
             stream=_ResponseStream(response.stream),
             extensions=response.extensions,
         )
@@ -74,7 +75,7 @@ class _ResponseStream(httpx.SyncByteStream):
         self._stream = stream
 
     def __iter__(self) -> Iterator[bytes]:
-        with _errors_are_httpx():
+        with _httpx_errors():
             yield from self._stream
 
     def close(self) -> None:
@@ -111,8 +112,8 @@ def _core_url(url: httpx.URL) -> httpcore.URL:
 
 
 @contextlib.contextmanager
-def _errors_are_httpx() -> Iterator[None]:
-    """Turn httpcore's errors into httpx's, which have the same names."""
+def _httpx_errors() -> Iterator[None]:
+    """Convert httpcore's errors to httpx's, which have the same names."""
     try:
         yield
     except (
