@@ -1,4 +1,4 @@
-"""A workflow from Python, with the engine alone: no server and no command.
+"""A workflow from Python, with the engine only: no server and no command.
 
 python examples/engine_script.py
 """
@@ -7,14 +7,14 @@ import json
 import os
 from pathlib import Path
 
-# Before the engine is imported: it reads the names of its plugins from here.
+# Set before the engine is imported, which reads the names of its plugins from here.
 os.environ["WORKFLOWS_PLUGINS"] = "sam2_block"
 
 import cv2
 import skimage.data
 from roboflow_workflows.execution_engine.core import ExecutionEngine
 
-# A program that uses `inference` as well imports `inference.core` before the engine.
+# A program that also uses `inference` imports `inference.core` before the engine.
 
 definition = json.loads(Path(__file__).with_name("detect_then_segment.json").read_text())
 engine = ExecutionEngine.init(definition)
@@ -22,7 +22,7 @@ engine = ExecutionEngine.init(definition)
 photo_bgr = cv2.cvtColor(skimage.data.coins(), cv2.COLOR_GRAY2BGR)
 results = engine.run(runtime_parameters={"image": [photo_bgr], "version": "demo"})
 
-rows = results[0]["predictions"]  # sv.Detections, one row a box of the detector
+rows = results[0]["predictions"]  # sv.Detections, one row per box of the detector
 for name, box_xyxy, mask, score in zip(
     rows["class_name"], rows.xyxy, rows.mask, rows["sam2_score"], strict=True
 ):

@@ -13,13 +13,13 @@ import supervision as sv
 from sam2_block import Segmenter
 
 photo_bgr = cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR)
-boxes = sv.Detections(  # of any detector; here two boxes drawn by hand
+boxes = sv.Detections(  # from any detector; here two boxes drawn by hand
     xyxy=np.array([[172, 70, 280, 190], [278, 345, 498, 512]], dtype=np.float32),
     class_id=np.array([0, 1]),
     data={"class_name": np.array(["face", "helmet"])},
 )
 
-segmenter = Segmenter("demo")  # or "hiera_tiny" and larger: Meta's weights, fetched once
+segmenter = Segmenter("demo")  # or "hiera_tiny" and larger: Meta's weights, downloaded once
 rows = segmenter.segment(photo_bgr, boxes)
 
 for name, mask, score in zip(rows["class_name"], rows.mask, rows["sam2_score"], strict=True):
