@@ -15,7 +15,7 @@ from sam2_block.backends.execution import (
 from sam2_block.backends.protocol import Backend
 from sam2_block.backends.select import choose_backend
 from sam2_block.blocks.engine.declarations import engine_error
-from sam2_block.blocks.manifest import ExecutionMode
+from sam2_block.blocks.shared_fields import ExecutionMode
 from sam2_block.errors import ClosedError, SettingsError
 from sam2_block.settings import SETTING_NAMES, Settings
 from sam2_block.versions import check_allowed_version

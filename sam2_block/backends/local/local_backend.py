@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sam2_block import process_state
 from sam2_block.backends.local.embedding_cache import EmbeddingCache
 from sam2_block.backends.local.image_encoding import encode
-from sam2_block.backends.local.memory_errors import naming_memory_errors
+from sam2_block.backends.local.model_memory_errors import naming_memory_errors
 from sam2_block.backends.local.models.model_registry import MODELS, LoadedModel
 from sam2_block.backends.local.prompt_decoding import decode
 from sam2_block.backends.local.upsample import LowResMask

@@ -17,7 +17,7 @@ from sam2_block.backends.protocol import Backend
 from sam2_block.blocks.block import Sam2Block
 from sam2_block.blocks.embed.v1_manifest import EmbedManifestV1
 from sam2_block.blocks.engine.declarations import as_engine_errors
-from sam2_block.blocks.manifest import ExecutionMode
+from sam2_block.blocks.shared_fields import ExecutionMode
 from sam2_block.concurrent_map import map_concurrently
 from sam2_block.images import as_image
 from sam2_block.messages.warn_once import warn_once

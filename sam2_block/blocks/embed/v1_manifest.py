@@ -7,7 +7,7 @@ from typing import Literal
 from roboflow_workflows.execution_engine.entities.base import OutputDefinition
 from roboflow_workflows.execution_engine.entities.types import IMAGE_KIND
 
-from sam2_block.blocks.manifest import (
+from sam2_block.blocks.shared_fields import (
     ApiKey,
     ApiUrl,
     ExecutionMode,

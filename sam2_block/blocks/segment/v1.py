@@ -24,8 +24,8 @@ from sam2_block.blocks.engine.representation import (
     output_settings,
     prompt_detections,
 )
-from sam2_block.blocks.manifest import ExecutionMode
 from sam2_block.blocks.segment.v1_manifest import SegmentManifestV1
+from sam2_block.blocks.shared_fields import ExecutionMode
 from sam2_block.concurrent_map import map_concurrently
 from sam2_block.rows.columns import SAM2_SCORE
 from sam2_block.segment_options import ConfidenceSource, InvalidBoxes, SegmentOptions

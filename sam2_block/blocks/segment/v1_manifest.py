@@ -22,7 +22,8 @@ from roboflow_workflows.execution_engine.entities.types import (
 )
 
 from sam2_block.blocks.engine.kinds import PREDICTIONS_KIND
-from sam2_block.blocks.manifest import (
+from sam2_block.blocks.relevance import relevant_with
+from sam2_block.blocks.shared_fields import (
     ApiKey,
     ApiUrl,
     ExecutionMode,
@@ -37,7 +38,6 @@ from sam2_block.blocks.manifest import (
     type_field,
     version_field,
 )
-from sam2_block.blocks.relevance import relevant_with
 from sam2_block.blocks.unknown_fields import reject_unknown_fields
 from sam2_block.prompts import parse_point_objects, points_as_list
 from sam2_block.segment_options import (

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from sam2_block.backends.local.memory_errors import is_memory_error
+from sam2_block.backends.local.model_memory_errors import is_memory_error
 from sam2_block.compute.explicit_creation import CPU, CreateOn
 
 _SIGNATURES = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sam2_block.backends.local.memory_errors import is_memory_error
+from sam2_block.backends.local.model_memory_errors import is_memory_error
 from sam2_block.backends.local.models.checkpoint_file import (
     UnusableFileError,
     brief,

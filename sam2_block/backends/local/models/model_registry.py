@@ -20,7 +20,7 @@ import torch
 
 from sam2_block import process_state
 from sam2_block.backends.local.devices import choose_compute
-from sam2_block.backends.local.memory_errors import naming_memory_errors
+from sam2_block.backends.local.model_memory_errors import naming_memory_errors
 from sam2_block.backends.local.models.checkpoints import fetch_checkpoint
 from sam2_block.backends.local.models.model_loading import load_model
 from sam2_block.backends.local.models.model_size import tensor_bytes
