@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,6 +48,23 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep the deprecations inside other people's packages out of the report."""
     for category in ("DeprecationWarning", "FutureWarning"):
         config.addinivalue_line("filterwarnings", f"ignore::{category}:(?!sam2_block|tests)")
+
+
+# What takes longest goes first, so that the workers of pytest-xdist end together.
+LONGEST_FIRST = ("remote", "local", "fork", "pipeline", "examples", "engine")
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each worker of pytest-xdist whole modules; those of the real server share one server."""
+
+    def folder(item: pytest.Item) -> str:
+        return item.path.relative_to(Path(__file__).parent).parts[0]
+
+    items.sort(key=lambda item: (*LONGEST_FIRST, folder(item)).index(folder(item)))
+    for item in items:
+        group = folder(item) if folder(item) == "remote" else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture
