@@ -1,4 +1,4 @@
-"""The masks that SAM 2 proposes for a prompt, and which of them is taken."""
+"""The candidate masks of SAM 2 for each prompt, and the selection among them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 Choice = Literal["best", "all", "stable"]
-"""Which candidates are taken: the best of three, all three, or the single mask if it is stable."""
+"""Which candidates to select: the best of three, all three, or the single mask if it is stable."""
 
-# SAM 2 has four mask tokens: the first is of the single mask, the others of three masks that
-# differ where a prompt is ambiguous.
+# Index of the single mask. SAM 2 has four mask tokens: the other three predict masks that differ
+# where a prompt is ambiguous.
 _SINGLE = 0
 
 
@@ -22,12 +22,12 @@ class Candidates(Protocol):
     def scores(self) -> Tensor:
         """`(B, 4)` float32, the predicted quality (intersection over union) of each."""
 
-    def logits(self, chosen: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Return the logits of some candidates, which may be computed only now.
+    def logits(self, indices: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return the logits of selected candidates, which may be computed on demand.
 
         Args:
-            chosen: `(B, K)`, indices of candidates of each prompt.
-            rows: `(B,)`, indices of prompts, where only some of them are of interest.
+            indices: `(B, K)`, indices of candidates of each prompt.
+            rows: `(B,)`, indices of the prompts that `indices` is for; None for all prompts.
 
         Returns:
             `(B, K, s, s)` float32.
@@ -35,11 +35,11 @@ class Candidates(Protocol):
 
 
 class Stability(NamedTuple):
-    """When a single mask is stable (`_get_stability_scores` of Meta's mask decoder).
+    """The criterion for a stable single mask (`_get_stability_scores` of Meta's mask decoder).
 
     Attributes:
-        delta: The mask is compared at logits of plus and minus this.
-        threshold: Least overlap (IoU) of the two.
+        delta: The mask is thresholded twice, at logits of plus and minus this.
+        threshold: Minimum overlap (IoU) of the two results.
     """
 
     delta: float
@@ -47,22 +47,22 @@ class Stability(NamedTuple):
 
     @classmethod
     def of(cls, decoder: Any) -> Stability | None:
-        """Return that of Meta's mask decoder; None where its single mask never gives way."""
+        """Return the criterion of Meta's mask decoder; None if it always uses the single mask."""
         if not decoder.dynamic_multimask_via_stability:
             return None
         return cls(
             decoder.dynamic_multimask_stability_delta, decoder.dynamic_multimask_stability_thresh
         )
 
-    def holds(self, logits: Tensor) -> Tensor:
-        """Return for each mask `(..., s, s)` whether it is stable; an empty one is."""
+    def is_stable(self, logits: Tensor) -> Tensor:
+        """Return whether each mask `(..., s, s)` is stable; an empty mask counts as stable."""
         inner = (logits > self.delta).sum((-2, -1))
         outer = (logits > -self.delta).sum((-2, -1))
         return torch.where(outer > 0, inner / outer, 1.0) >= self.threshold
 
 
 class Selected(NamedTuple):
-    """The candidates that were taken of `B` prompts.
+    """The selected candidates of `B` prompts.
 
     Attributes:
         logits: `(B, K, s, s)` float32; `K` is 3 for `all`, else 1.
@@ -74,24 +74,24 @@ class Selected(NamedTuple):
 
 
 def select(candidates: Candidates, choice: Choice, stability: Stability | None) -> Selected:
-    """Take candidates of every prompt.
+    """Select candidates of every prompt.
 
     Args:
-        candidates: Of a network.
+        candidates: The candidates that a network proposes.
         choice: `best` and `all` are Meta's `multimask_output=True`, `stable` is `False`.
-        stability: Of the network.
+        stability: The network's criterion for `stable`; None to always use the single mask.
     """
     scores = candidates.scores
     best = scores[:, _SINGLE + 1 :].argmax(1, keepdim=True) + _SINGLE + 1
     if choice == "all":
-        chosen = torch.arange(_SINGLE + 1, scores.shape[1], device=scores.device)
-        chosen = chosen.expand(len(scores), -1)
+        indices = torch.arange(_SINGLE + 1, scores.shape[1], device=scores.device)
+        indices = indices.expand(len(scores), -1)
     else:
-        chosen = best if choice == "best" else torch.full_like(best, _SINGLE)
-    logits = candidates.logits(chosen)
+        indices = best if choice == "best" else torch.full_like(best, _SINGLE)
+    logits = candidates.logits(indices)
     if choice == "stable" and stability is not None:
-        (rows,) = torch.nonzero(~stability.holds(logits)[:, 0], as_tuple=True)
+        (rows,) = torch.nonzero(~stability.is_stable(logits)[:, 0], as_tuple=True)
         if len(rows):
-            chosen[rows] = best[rows]
-            logits[rows] = candidates.logits(chosen[rows], rows)
-    return Selected(logits, scores.gather(1, chosen))
+            indices[rows] = best[rows]
+            logits[rows] = candidates.logits(indices[rows], rows)
+    return Selected(logits, scores.gather(1, indices))

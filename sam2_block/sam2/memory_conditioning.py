@@ -1,4 +1,4 @@
-"""What is done to an image's features before prompts attend to them."""
+"""Memory conditioning of an image's features, the step between encoding and decoding."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from sam2_block.sam2.network import Memory
 
 
 class MemoryConditioning:
-    """Adds "no memory" to features, or lets them attend to a memory.
+    """Adds the "no memory" embedding to features, or applies memory attention.
 
-    As `_prepare_memory_conditioned_features` of `sam2/modeling/sam2_base.py`, by Meta's modules.
+    The same as `_prepare_memory_conditioned_features` of `sam2/modeling/sam2_base.py`, and computed
+    by Meta's modules.
 
     Args:
         model: Meta's `SAM2Base`, its weights loaded.
@@ -20,18 +21,18 @@ class MemoryConditioning:
 
     def __init__(self, model: Any) -> None:
         self._attention = model.memory_attention
-        self._positions_of = model.image_encoder.neck.position_encoding
+        self._position_encoding = model.image_encoder.neck.position_encoding
         self._no_memory = (
             model.no_mem_embed.reshape(1, -1, 1, 1) if model.directly_add_no_mem_embed else None
         )
 
     def __call__(self, features: Tensor, memory: Memory | None) -> Tensor:
-        """Condition features `(1, C, h, w)` of stride 16; they stay as they are."""
+        """Return conditioned features of stride 16, `(1, C, h, w)`; the input is not modified."""
         if memory is None:
             return features if self._no_memory is None else features + self._no_memory
         attended: Tensor = self._attention(
             curr=_tokens_first(features),
-            curr_pos=_tokens_first(self._positions_of(features)),
+            curr_pos=_tokens_first(self._position_encoding(features)),
             memory=memory.tokens,
             memory_pos=memory.positions,
             num_obj_ptr_tokens=memory.pointer_tokens,

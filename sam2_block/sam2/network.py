@@ -1,6 +1,6 @@
-"""SAM 2's passes, whatever computes them: pixels, features, embedding, candidates.
+"""The interface of a SAM 2 network: from pixels to features, embedding and candidates.
 
-A video differs from an image in `condition` alone: there what was seen before is attended to.
+A video differs from an image only in `condition`, where features attend to a memory of past frames.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ class Embedding(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes."""
+        """Size in bytes."""
 
     def is_finite(self) -> bool:
-        """Whether what prompts attend to holds finite numbers only."""
+        """Return whether the values that prompts attend to are all finite."""
 
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """Prompts on one image that have equally many points and corners.
+    """Prompts on one image, all with the same number of points and corners.
 
     Attributes:
-        coordinates: `(B, T, 2)` float32, (x, y) on the encoder's square. `T` may be 0 where there
-            are mask logits.
+        coordinates: `(B, T, 2)` float32, (x, y) on the encoder's square. `T` may be 0 if
+            `mask_logits` is set.
         labels: `(B, T)` int32: 0 negative point, 1 positive point, 2 top left corner, 3 bottom
             right corner.
-        mask_logits: `(B, s, s)` float32, low-resolution logits of an earlier candidate, to be
-            refined; None for prompts without a mask.
+        mask_logits: `(B, s, s)` float32, low-resolution logits of an earlier candidate to refine;
+            None for prompts without a mask.
     """
 
     coordinates: Tensor
@@ -53,12 +53,12 @@ class PromptBatch:
 
 @dataclass(frozen=True)
 class Memory:
-    """What was seen before, for an image to attend to: `SAM2Base` makes it of past frames.
+    """The memory of past frames that an image attends to, as `SAM2Base` builds it.
 
     Attributes:
-        tokens: `(N, 1, C)`, features of past masks, then object pointers.
-        positions: `(N, 1, C)`, encodings of their positions in space and time.
-        pointer_tokens: How many of the last tokens are object pointers.
+        tokens: `(N, 1, C)`, features of past masks, followed by object pointers.
+        positions: `(N, 1, C)`, encodings of the positions of the tokens in space and time.
+        pointer_tokens: Number of object pointers at the end of the tokens.
     """
 
     tokens: Tensor
@@ -70,8 +70,8 @@ class Network(Protocol):
     """A model on a device, ready to compute. Stateless, so that threads share it unlocked.
 
     Attributes:
-        image_size: Side of the square of pixels that it sees.
-        stability: When a single mask gives way to the best of three; None if it never does.
+        image_size: Side of the square input, in pixels.
+        stability: Criterion by which the best of three replaces a single mask; None if never.
     """
 
     image_size: int
@@ -81,37 +81,38 @@ class Network(Protocol):
         """Encode `(1, 3, image_size, image_size)`, RGB, normalised, into the raw feature pyramid.
 
         Returns:
-            Features for `condition`, which leaves them as they are.
+            Features for `condition`, which does not modify them.
         """
 
     def condition(self, features: Any, memory: Memory | None = None) -> Any:
-        """Make an `Embedding` of features.
+        """Turn features into an `Embedding`.
 
         Args:
-            features: What `encode` made of the image.
-            memory: What to attend to; None for an image on its own.
+            features: The features that `encode` returned for the image.
+            memory: The memory to attend to; None for a single image.
         """
 
     def batch_size(self, tokens: int) -> int:
-        """Return how many prompts of so many points and corners can be decoded together."""
+        """Return the maximum batch of prompts with `tokens` points and corners each."""
 
     def decode(self, embedding: Any, prompts: PromptBatch) -> Candidates:
         """Propose masks for prompts on one image.
 
         Args:
-            embedding: What `condition` made of the image's features.
-            prompts: No more of them than `batch_size` says.
+            embedding: The embedding that `condition` returned for the image.
+            prompts: At most `batch_size` prompts.
         """
 
 
 def make_network(model: Any, compute: ComputeTarget) -> Network:
-    """Make a model ready to compute; it is used up.
+    """Build the network of a model, which must not be used for anything else afterwards.
 
     Args:
         model: A `SAM2Base` on the device of `compute`.
         compute: Device and precision.
     """
-    # An application's defaults and its autocast would reach what is computed here once for all.
+    # Constants are computed here once, so the application's default device, default type and
+    # autocast must not affect them.
     with CreateOn(compute.device), compute.full_precision():
         if compute.device.type == "cpu":
             from sam2_block.sam2.cpu.cpu_network import CpuNetwork

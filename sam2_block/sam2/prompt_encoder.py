@@ -1,4 +1,4 @@
-"""Encode prompts into the tokens, and the mask into the pixels, that the mask decoder takes."""
+"""Encode prompts for the mask decoder: points and boxes as tokens, masks as pixel embeddings."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from sam2_block.sam2.network import PromptBatch
 class PromptEncoder:
     """Encodes points, the corners of boxes, and masks; in single precision.
 
-    The same arithmetic as `PromptEncoder` of `sam2/modeling/sam/prompt_encoder.py`, whose tensors
-    have the process's default type, and so change with it.
+    The same arithmetic as `PromptEncoder` of `sam2/modeling/sam/prompt_encoder.py`. That module
+    creates tensors in the process's default type, so its results depend on it; these do not.
 
     Args:
         encoder: Meta's module, its weights loaded.
     """
 
     def __init__(self, encoder: Any) -> None:
-        self._positions = encoder.pe_layer
-        self._side_hw: tuple[int, int] = encoder.input_image_size
+        self._position_encoding = encoder.pe_layer
+        self._input_hw: tuple[int, int] = encoder.input_image_size
         # (4, C): negative and positive points, top left and bottom right corners.
-        self._kinds = torch.cat([embedding.weight for embedding in encoder.point_embeddings])
+        self._point_embeddings = torch.cat([label.weight for label in encoder.point_embeddings])
         self._padding = encoder.not_a_point_embed.weight
         self._downscale_masks = encoder.mask_downscaling
 
@@ -33,15 +33,15 @@ class PromptEncoder:
         """Encode points and corners.
 
         Returns:
-            `(B, T + 1, C)`: a padding token comes last, as in Meta's predictor; `(B, 0, C)` of
-            masks alone.
+            `(B, T + 1, C)`: the last token is padding, as in Meta's predictor. `(B, 0, C)` for
+            prompts that consist of a mask only.
         """
         points = prompts.coordinates + 0.5  # pixel centres
         if points.shape[1] == 0:
-            return points.new_empty(len(points), 0, self._kinds.shape[1])
+            return points.new_empty(len(points), 0, self._point_embeddings.shape[1])
         points = torch.cat([points, points.new_zeros(len(points), 1, 2)], dim=1)
-        encoded: Tensor = self._positions.forward_with_coords(points, self._side_hw)
-        encoded[:, :-1] += F.embedding(prompts.labels, self._kinds)
+        encoded: Tensor = self._position_encoding.forward_with_coords(points, self._input_hw)
+        encoded[:, :-1] += F.embedding(prompts.labels, self._point_embeddings)
         encoded[:, -1] = self._padding
         return encoded
 

@@ -1,4 +1,4 @@
-"""SAM 2 by Meta's own modules, for GPUs."""
+"""The network of SAM 2 on Meta's own modules, for GPUs."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from sam2_block.sam2.memory_conditioning import MemoryConditioning
 from sam2_block.sam2.network import Memory, PromptBatch
 from sam2_block.sam2.prompt_encoder import PromptEncoder
 
-# Bytes that the prompts decoded together may take.
+# Maximum memory of one batch of prompts, in bytes.
 _BATCH_BYTES = 2 * 1024**3
 
-# A prompt repeats the image's features through both transformer layers and the upscaling. This
-# many times the bytes of the embedding was seen at the peak.
-_PROMPT_OVER_EMBEDDING = 5
+# Peak memory of one prompt, as a multiple of the embedding's (measured): each prompt repeats the
+# image's features in both transformer layers and in the upscaling.
+_EMBEDDINGS_PER_PROMPT = 5
 
-# For each token of a prompt and each pixel of the embedding: the logits of eight heads and what is
-# made of them.
+# Bytes for each token of a prompt and each pixel of the embedding: the logits of eight heads in
+# float32, and two more tensors computed from them.
 _TOKEN_BYTES = 8 * 4 * 3
 
 
 @dataclass(frozen=True)
 class ModulesEmbedding:
-    """One encoded image; its raw features before `Sam2Modules.condition`.
+    """One encoded image. `Sam2Modules.encode` returns its raw features in the same form.
 
     Attributes:
-        image: `(1, C, h, w)`, stride 16: what the mask decoder attends to.
-        high_res: `(1, C/8, 4h, 4w)` and `(1, C/4, 2h, 2w)`: added to the masks on the way up.
+        image: `(1, C, h, w)`, stride 16: the image embedding of the mask decoder.
+        high_res: `(1, C/8, 4h, 4w)` and `(1, C/4, 2h, 2w)`: added during mask upscaling.
     """
 
     image: Tensor
@@ -40,11 +40,11 @@ class ModulesEmbedding:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the tensors."""
+        """Size of the tensors in bytes."""
         return sum(tensor.nbytes for tensor in (self.image, *self.high_res))
 
     def is_finite(self) -> bool:
-        """Whether the image's features are; the finer ones come of the same tokens."""
+        """Return whether `image` is finite; `high_res` is computed from the same tokens."""
         return bool(torch.isfinite(self.image).all())
 
 
@@ -68,10 +68,10 @@ class Sam2Modules:
         self._prompt_encoder = PromptEncoder(model.sam_prompt_encoder)
         with torch.inference_mode():
             self._positions = model.sam_prompt_encoder.get_dense_pe()
-        # No mask is given: one vector for every pixel.
+        # Dense embedding of a prompt without a mask: one vector for every pixel.
         self._no_mask = model.sam_prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
         if compute.device.type == "cuda":
-            # What was computed here is queued on this thread's stream; other threads have others.
+            # Wait for the constants on this thread's stream: other threads use other streams.
             torch.cuda.current_stream(compute.device).synchronize()
 
     def encode(self, pixels: Tensor) -> ModulesEmbedding:
@@ -84,15 +84,17 @@ class Sam2Modules:
     def condition(
         self, features: ModulesEmbedding, memory: Memory | None = None
     ) -> ModulesEmbedding:
-        """Make an embedding of features; see `Network.condition`."""
+        """Turn features into an embedding; see `Network.condition`."""
         with self._compute.autocast():
             return ModulesEmbedding(self._condition(features.image, memory), features.high_res)
 
     def batch_size(self, tokens: int) -> int:
-        """Return how many prompts are decoded together; see `Network.batch_size`."""
-        embedding = 4 * self._pixels * self._channels * 4  # stride 16, and twice as much in two
-        prompt = embedding * _PROMPT_OVER_EMBEDDING + self._pixels * tokens * _TOKEN_BYTES
-        return max(1, _BATCH_BYTES // prompt)
+        """Return the maximum number of prompts in a batch; see `Network.batch_size`."""
+        # In float32: one share of pixels * channels at stride 16, one at stride 8, two at stride 4.
+        embedding_bytes = 4 * self._pixels * self._channels * 4
+        prompt_bytes = embedding_bytes * _EMBEDDINGS_PER_PROMPT
+        prompt_bytes += self._pixels * tokens * _TOKEN_BYTES
+        return max(1, _BATCH_BYTES // prompt_bytes)
 
     def decode(self, embedding: ModulesEmbedding, prompts: PromptBatch) -> ModulesCandidates:
         """Propose masks; see `Network.decode`."""
@@ -117,7 +119,7 @@ class Sam2Modules:
 
 @dataclass(frozen=True)
 class ModulesCandidates:
-    """Candidates that are all there; see `Candidates`.
+    """Candidates whose masks are all computed; see `Candidates`.
 
     Attributes:
         scores: `(B, 4)` float32.
@@ -127,17 +129,17 @@ class ModulesCandidates:
     scores: Tensor
     masks: Tensor
 
-    def logits(self, chosen: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Return the logits of some candidates; see `Candidates.logits`."""
+    def logits(self, indices: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return the logits of selected candidates; see `Candidates.logits`."""
         if rows is None:
-            rows = torch.arange(len(chosen), device=chosen.device)
-        return self.masks[rows[:, None], chosen].float()
+            rows = torch.arange(len(indices), device=indices.device)
+        return self.masks[rows[:, None], indices].float()
 
 
 class _NoPositions(torch.nn.Module):
-    """Stands in for the position encodings, which only the memory of the video model reads.
+    """Replaces the neck's position encoding, which only memory attention uses.
 
-    They would take 90 MB for good and three times that while they are made.
+    The encodings would take 90 MB permanently, and three times that while they are computed.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
-"""Meta's modules under names of this package's own, built without Hydra.
+"""Meta's modules, imported under a private name and built without Hydra.
 
-`sam2/__init__.py` initialises Hydra's process-wide state, Meta's own builders need it initialised,
-and an application that uses Hydra itself must find it untouched. So the public name `sam2` is left
-to the application: its files are loaded a second time as `sam2_block._sam2`, without their
-`__init__`, and the imports between them are renamed. The files are found by the metadata of the
-distribution that installed them, as a script or folder named `sam2` may be first on the path.
+`sam2/__init__.py` initialises Hydra's process-wide state, and Meta's builders rely on that state.
+An application that uses Hydra itself needs it untouched. So the public name `sam2` is left to the
+application: the package's files are loaded separately as `sam2_block._sam2`, without the root
+`__init__` and with the imports between them renamed. The files are located by the metadata of the
+installed distribution, because a script or folder named `sam2` may be first on the path.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ from sam2_block.errors import CheckpointInvalidError
 PACKAGE = "sam2"
 OWN_NAME = "sam2_block._sam2"
 
-# Roboflow's build of it, which this package requires, and Meta's own.
+# Roboflow's build of `sam2`, which this package requires, and Meta's.
 _DISTRIBUTIONS = ("rf-sam-2", "SAM-2")
 # Files of the release that this package is written for; earlier layouts lack the second.
-_EXPECTED = ("modeling/sam2_base.py", "configs/sam2.1/sam2.1_hiera_t.yaml")
+_EXPECTED_FILES = ("modeling/sam2_base.py", "configs/sam2.1/sam2.1_hiera_t.yaml")
 
 
 def build(node: Any) -> Any:
-    """Build what a node of a configuration describes, as `hydra.utils.instantiate` does.
+    """Build the object that a configuration node describes, as `hydra.utils.instantiate` does.
 
     Args:
-        node: A mapping with the key `_target_` becomes an object of that class; other mappings,
-            sequences and values stay as they are, with the same done to what they hold.
+        node: A mapping with the key `_target_` becomes an object of that class, with the other
+            items as its arguments. In other mappings and in lists every item is built; any other
+            value is returned as it is.
 
     Raises:
-        CheckpointInvalidError: The configuration names anything but a module of `sam2.modeling`.
+        CheckpointInvalidError: The configuration names a class outside `sam2.modeling`.
     """
     if isinstance(node, dict):
         arguments = {name: build(child) for name, child in node.items() if name != "_target_"}
@@ -52,7 +53,7 @@ def build(node: Any) -> Any:
 
 
 def config_text(config_file: str) -> str:
-    """Return the text of one of the package's configuration files; nothing is imported."""
+    """Return the text of one of the package's configuration files, without importing it."""
     return (package_folder() / config_file).read_text(encoding="utf-8")
 
 
@@ -63,13 +64,13 @@ def package_folder() -> Path:
     Raises:
         ModuleNotFoundError: It is not installed.
     """
-    for folder in _candidates():
-        if all((folder / name).is_file() for name in _EXPECTED):
+    for folder in _candidate_folders():
+        if all((folder / name).is_file() for name in _EXPECTED_FILES):
             return folder
     raise ModuleNotFoundError("No module named 'sam2'; install the distribution rf-sam-2.")
 
 
-def _candidates() -> Iterator[Path]:
+def _candidate_folders() -> Iterator[Path]:
     for name in _DISTRIBUTIONS:
         try:
             distribution = importlib.metadata.distribution(name)
@@ -86,23 +87,24 @@ def _candidates() -> Iterator[Path]:
 
 
 def _module_class(target: Any) -> Any:
-    """Return the class of Meta's that a configuration names, from this package's own modules."""
+    """Return the class that a configuration names, from Meta's modules under `OWN_NAME`."""
     module, _, name = str(target).rpartition(".")
-    found = None
+    module_class = None
     if module.startswith(f"{PACKAGE}.modeling."):
-        found = getattr(_own_module(module), name, None)
-    # A class, and of that module's own: not one of what the module imports.
-    if not isinstance(found, type) or found.__module__ != OWN_NAME + module[len(PACKAGE) :]:
+        module_class = getattr(_own_module(module), name, None)
+    # Only classes that the module defines itself, not those that it imports.
+    own_module = OWN_NAME + module[len(PACKAGE) :]
+    if not isinstance(module_class, type) or module_class.__module__ != own_module:
         raise CheckpointInvalidError(
             f"the checkpoint's configuration names {str(target)[:80]!r}; expected classes of"
             " sam2.modeling only."
         )
-    return found
+    return module_class
 
 
 def _own_module(name: str) -> ModuleType | None:
-    """Import Meta's module of a public name, such as `sam2.modeling.sam2_base`, under our own."""
-    # Two threads may both append it, which does no harm.
+    """Import the module with a public name, such as `sam2.modeling.sam2_base`, under `OWN_NAME`."""
+    # Two threads may each append a finder; a second one is harmless.
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())
     try:
@@ -146,12 +148,12 @@ class _Loader(InspectLoader):
         return "" if fullname == OWN_NAME else self._file.read_text(encoding="utf-8")
 
     def get_code(self, fullname: str) -> CodeType:
-        tree = _Renamed().visit(ast.parse(self.get_source(fullname), str(self._file)))
+        tree = _ImportRenamer().visit(ast.parse(self.get_source(fullname), str(self._file)))
         code: CodeType = compile(ast.fix_missing_locations(tree), str(self._file), "exec")
         return code
 
 
-class _Renamed(ast.NodeTransformer):
+class _ImportRenamer(ast.NodeTransformer):
     """Renames the imports of `sam2` within a module's source."""
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:

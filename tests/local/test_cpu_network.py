@@ -92,7 +92,7 @@ def test_many_tokens_sweep_over_fewer_pixels_at_a_time(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(transformer._ImageToTokenAttention, "apply", watched)
     compare(model_of("demo"), torch.tensor([[1, 0] * 500]), multimask=True)
-    assert max(largest) <= transformer._LOGITS
+    assert max(largest) <= transformer._MAX_LOGITS
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.7, 2.0], ids=["stable", "some", "unstable"])
@@ -164,7 +164,7 @@ def test_a_processor_without_one_dnn_multiplies_all_the_same(
         raise RuntimeError("not compiled with oneDNN")
 
     monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", missing)
-    chosen = linear._best_product()
+    chosen = linear._choose_product()
     assert chosen is torch.nn.functional.linear
     monkeypatch.setattr(linear, "_PRODUCT", chosen)
     for found, expected in encode_both("demo", 96, torch.float32):

@@ -219,7 +219,11 @@ def test_bytes_of_the_demo() -> None:
         "demo", LocalSettings(device="cpu", precision="fp32")
     ).network
     patches = sum(parameter.nbytes for parameter in network._trunk._patches.parameters())
-    assert patches + network._prompt_encoder._kinds.nbytes < tensor_bytes(network) < 100 * 2**20
+    assert (
+        patches + network._prompt_encoder._point_embeddings.nbytes
+        < tensor_bytes(network)
+        < 100 * 2**20
+    )
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda", "cuda:0"])

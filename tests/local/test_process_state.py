@@ -158,7 +158,7 @@ with STATES[sys.argv[1]]():
     first = Segmenter("demo").segment(image, points=[(30, 20)])
 from sam2_block.sam2.cpu import linear
 from sam2_block.backends.local.models.model_registry import MODELS
-assert linear._PRODUCT.__name__ == linear._best_product().__name__
+assert linear._PRODUCT.__name__ == linear._choose_product().__name__
 MODELS.unload()
 later = Segmenter("demo")
 later.backend.embeddings.clear()

@@ -144,7 +144,7 @@ def distribution(folder: Path, name: str, direct_url: str | None = None) -> None
 
 def package(folder: Path) -> Path:
     """Make the least of a package `sam2` that is taken for Meta's."""
-    for name in sam2_package._EXPECTED:
+    for name in sam2_package._EXPECTED_FILES:
         path = folder / "sam2" / name
         path.parent.mkdir(parents=True)
         path.touch()
@@ -211,5 +211,5 @@ def test_a_configuration_names_metas_classes_only(target: Any) -> None:
     ],
 )
 def test_every_form_of_import_is_renamed(source: str, renamed: str) -> None:
-    tree = sam2_package._Renamed().visit(ast.parse(source))
+    tree = sam2_package._ImportRenamer().visit(ast.parse(source))
     assert ast.unparse(tree) == renamed.replace("OWN", sam2_package.OWN_NAME)

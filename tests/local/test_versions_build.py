@@ -95,7 +95,7 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> Non
 def test_a_missing_package_is_not_blamed_on_the_checkpoint(
     random_checkpoint: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sam2_block.sam2.sam2_package._candidates", lambda: iter(()))
+    monkeypatch.setattr("sam2_block.sam2.sam2_package._candidate_folders", lambda: iter(()))
     package_folder.cache_clear()
     with pytest.raises(ModuleNotFoundError, match="rf-sam-2"):
         load_model("hiera_tiny", random_checkpoint("hiera_tiny"), CPU)

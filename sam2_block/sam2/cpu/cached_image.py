@@ -1,4 +1,4 @@
-"""The CPU network's embedding of an image: what does not depend on the prompt."""
+"""The CPU network's image embedding: every tensor that does not depend on the prompt."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class CachedImage(NamedTuple):
         pixels: `(M, C)`, image embedding plus "no mask" embedding.
         keys: `(1, heads, M, c)` of the first token-to-image attention.
         values: `(1, heads, M, c)` of the same.
-        stride_8: `(M, C)`, high-resolution features plus the bias of the first upscaling; a
-            quarter for each child of a pixel.
-        stride_4: `(4M, C/2)`, the same for the second.
+        stride_8: `(M, C)`, high-resolution features plus the bias of the first upscaling layer, a
+            quarter of the channels for each of a pixel's four children.
+        stride_4: `(4M, C/2)`, the same for the second upscaling layer.
     """
 
     pixels: Tensor
@@ -28,9 +28,9 @@ class CachedImage(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the tensors."""
+        """Size of the tensors in bytes."""
         return sum(tensor.nbytes for tensor in self)
 
     def is_finite(self) -> bool:
-        """Whether the pixels are; all other tensors depend on the same tokens."""
+        """Return whether `pixels` is finite; all other tensors depend on the same tokens."""
         return bool(torch.isfinite(self.pixels).all())

@@ -1,4 +1,4 @@
-"""SAM 2's passes on a CPU."""
+"""The network of SAM 2 on a CPU."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from sam2_block.sam2.prompt_encoder import PromptEncoder
 
 
 class CpuNetwork:
-    """Computes what Meta's modules compute, in blocks that stay in cache; see `Network`.
+    """The same arithmetic as Meta's modules, in blocks that stay in cache; see `Network`.
 
-    Half precision is used in the trunk's products only, nine tenths of the work of a new image.
-    Neck and decoder stay in single precision, where half would more often select another of nearly
-    tied candidates.
+    Half precision is used only in the trunk's matrix products, nine tenths of the work for a new
+    image. Neck and decoder stay in single precision: with half precision the selection between
+    nearly tied candidates would change more often.
 
     Args:
-        model: A `SAM2Base` on the CPU; it shares its weights, in single precision.
-        compute: Its precision is that of the trunk's products; all else is single.
+        model: A `SAM2Base` on the CPU; the network shares its weights, in single precision.
+        compute: Its precision applies to the trunk's products; all else is in single precision.
     """
 
     def __init__(self, model: Any, compute: ComputeTarget) -> None:
@@ -45,14 +45,14 @@ class CpuNetwork:
             return self._neck(self._trunk(pixels))
 
     def condition(self, features: Features, memory: Memory | None = None) -> CachedImage:
-        """Make an embedding of features; see `Network.condition`."""
+        """Turn features into an embedding; see `Network.condition`."""
         with self._compute.full_precision():
             top = features.stride_16.permute(2, 0, 1)[None]
             top = self._condition(top, memory)[0].permute(1, 2, 0)
             return self._decoder.cached_image(features._replace(stride_16=top))
 
     def batch_size(self, tokens: int) -> int:
-        """Return how many prompts are decoded together; see `Network.batch_size`."""
+        """Return the maximum number of prompts in a batch; see `Network.batch_size`."""
         return self._decoder.batch_size(tokens)
 
     def decode(self, embedding: CachedImage, prompts: PromptBatch) -> LazyCandidates:

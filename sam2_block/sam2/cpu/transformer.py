@@ -3,9 +3,9 @@
 The same arithmetic as `TwoWayTransformer` of `sam2/modeling/sam/transformer.py`, in another order:
 
 - Keys and values of the first token-to-image attention are the same for every prompt; they are
-  computed once an image.
-- Projections of keys and values are folded into the tokens, of which there are few, instead of
-  being applied to all pixels: `q (x Wk) = (q Wk^T) x`. It moves a third of the memory.
+  computed once per image.
+- Projections of keys and values are folded into the few tokens, instead of being applied to all
+  pixels: `q (x Wk) = (q Wk^T) x`. This moves a third of the memory.
 - Image-to-token attention and the token-to-image attention after it read the same pixels. Both run
   in one blocked pass, whose blocks stay in a core's cache.
 """
@@ -20,21 +20,21 @@ from torch import Tensor
 
 from sam2_block.compute.compute_pool import each
 from sam2_block.sam2.cpu.cached_image import CachedImage
-from sam2_block.sam2.cpu.linear import normed, product
+from sam2_block.sam2.cpu.linear import layer_norm, product
 from sam2_block.sam2.cpu.strips import strips
 
-# Pixels in a block of a pass. With many tokens the blocks under way at once are fewer, so that the
-# logits of a pass stay within their number, or within one block's.
+# Pixels per block. With several threads a job covers more pixels, as long as its logits (one per
+# pixel, head and token) stay within the maximum.
 _PIXELS = 1024
-_LOGITS = 8 * 1024**2
+_MAX_LOGITS = 8 * 1024**2
 
 
 class Transformer:
-    """Two layers of attention between tokens and pixels, and a last one of tokens to pixels.
+    """Two layers of attention in both directions, and a final token-to-image attention.
 
     Args:
-        transformer: Meta's `TwoWayTransformer`, of two layers, as all of Meta's models have.
-        positions: `(M, C)`, encodings of the pixels' positions.
+        transformer: Meta's `TwoWayTransformer`, with two layers, as in all of Meta's models.
+        positions: `(M, C)`, position encodings of the pixels.
     """
 
     def __init__(self, transformer: Any, positions: Tensor) -> None:
@@ -42,35 +42,36 @@ class Transformer:
         self._positions = positions
 
     def keys_and_values(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Project pixels `(M, C)` for the first token-to-image attention; see `CachedImage`."""
+        """Return keys and values of the first token-to-image attention for pixels `(M, C)`."""
         attention = self._transformer.layers[0].cross_attn_token_to_image
         keys = pixels.new_empty(len(pixels), attention.k_proj.out_features)
         values = pixels.new_empty(len(pixels), attention.v_proj.out_features)
 
-        def project(part: slice) -> None:
-            keys[part] = attention.k_proj(pixels[part] + self._positions[part])
-            values[part] = attention.v_proj(pixels[part])
+        def project(block: slice) -> None:
+            keys[block] = attention.k_proj(pixels[block] + self._positions[block])
+            values[block] = attention.v_proj(pixels[block])
 
         each(project, strips(len(pixels), _PIXELS))
         heads = attention.num_heads
-        return _heads(keys[None], heads), _heads(values[None], heads)
+        return _separate_heads(keys[None], heads), _separate_heads(values[None], heads)
 
     def __call__(self, image: CachedImage, tokens: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
-        """Run both layers and the last attention.
+        """Run both layers and the final attention.
 
         Args:
             image: The encoded image.
-            tokens: `(B, T, C)`, learned tokens and encoded prompts.
-            outputs: How many of the first tokens to return.
+            tokens: `(B, T, C)`, output tokens and encoded prompts. Later
+                attentions add them to queries and keys, as position encodings.
+            outputs: Number of output tokens, which are the first.
 
         Returns:
             Tokens `(B, outputs, C)`, and each prompt's pixels `(B, M, C)`.
         """
         first, second = self._transformer.layers
-        last = self._transformer.final_attn_token_to_image
+        final = self._transformer.final_attn_token_to_image
         # Layer 1: self-attention, without positions and residual
         queries = first.norm1(first.self_attn(tokens, tokens, tokens))
-        # Layer 1: tokens attend to the image
+        # Layer 1: token-to-image attention
         attended = _attend_to_image(first.cross_attn_token_to_image, queries + tokens, image)
         queries = first.norm2(queries + attended)
         # Layer 1: MLP
@@ -79,21 +80,21 @@ class Transformer:
         # Layer 2: self-attention
         query = queries + tokens
         queries = second.norm1(queries + second.self_attn(query, query, queries))
-        # Layer 1: the image attends to tokens; layer 2: tokens attend to the image
+        # Layer 1: image-to-token attention. Layer 2: token-to-image attention
         attention = second.cross_attn_token_to_image
         pixels = image.pixels.new_empty(len(tokens), *image.pixels.shape)
-        before = image.pixels.expand_as(pixels)
+        image_pixels = image.pixels.expand_as(pixels)
         attended = self._attend_both_ways(
-            image_to_tokens, attention, queries + tokens, before, pixels
+            image_to_tokens, attention, queries + tokens, image_pixels, pixels
         )
         queries = second.norm2(queries + attended)
         # Layer 2: MLP
         queries = second.norm3(queries + _mlp(second.mlp, queries))
         image_to_tokens = _ImageToTokenAttention.of(second, queries, tokens)
-        # Layer 2: the image attends to tokens; last: tokens attend to the image
+        # Layer 2: image-to-token attention. Final token-to-image attention
         queries, tokens = queries[:, :outputs], tokens[:, :outputs]
         queries = queries + self._attend_both_ways(
-            image_to_tokens, last, queries + tokens, pixels, pixels
+            image_to_tokens, final, queries + tokens, pixels, pixels
         )
         return self._transformer.norm_final_attn(queries), pixels
 
@@ -102,27 +103,27 @@ class Transformer:
         image_to_tokens: _ImageToTokenAttention,
         attention: Any,
         queries: Tensor,
-        before: Tensor,
         pixels: Tensor,
+        out: Tensor,
     ) -> Tensor:
-        """Let pixels attend to tokens, and then tokens to the pixels, in one blocked pass.
+        """Apply image-to-token and then token-to-image attention in one blocked pass.
 
         Args:
-            image_to_tokens: Attention of pixels to tokens.
-            attention: Meta's module of the attention of tokens to pixels.
-            queries: `(B, T, C)`, its queries, not projected.
-            before: `(B, M, C)`, pixels.
-            pixels: `(B, M, C)`, filled in with the pixels after their attention; may be `before`.
+            image_to_tokens: The image-to-token attention.
+            attention: Meta's module of the token-to-image attention.
+            queries: `(B, T, C)`, the queries of the token-to-image attention, not projected.
+            pixels: `(B, M, C)`, pixels before the image-to-token attention.
+            out: `(B, M, C)`, receives the pixels after it; may be `pixels`.
 
         Returns:
-            What the tokens attend to, `(B, T, C)`.
+            The output of the token-to-image attention, `(B, T, C)`.
         """
         folded = _fold_keys(attention, queries)
-        limit = max(_PIXELS, _LOGITS // image_to_tokens.keys.shape[1])
-        blocks = strips(before.shape[1], _PIXELS, limit=limit)
+        limit = max(_PIXELS, _MAX_LOGITS // image_to_tokens.keys.shape[1])
+        blocks = strips(pixels.shape[1], _PIXELS, limit=limit)
         attended = []
-        logits = before.new_empty(folded.shape[1], before.shape[1])
-        for row, (old, new) in enumerate(zip(before, pixels, strict=True)):
+        logits = pixels.new_empty(folded.shape[1], pixels.shape[1])
+        for row, (old, new) in enumerate(zip(pixels, out, strict=True)):
 
             def attend(block: slice, row: int = row, old: Tensor = old, new: Tensor = new) -> None:
                 positions = self._positions[block]
@@ -135,12 +136,12 @@ class Transformer:
 
 
 class _ImageToTokenAttention(NamedTuple):
-    """A layer's attention of pixels to the tokens of some prompts, projections folded in.
+    """A layer's image-to-token attention for a batch of prompts, with projections folded in.
 
     Attributes:
         layer: Meta's module.
         keys: `(B, heads * T, C)`, with `q_proj` folded in.
-        biases: `(B, heads * T, 1)`, of the logits.
+        biases: `(B, heads * T, 1)`, added to the logits.
         values: `(B, heads * T, C)`, with `out_proj` applied.
     """
 
@@ -151,11 +152,11 @@ class _ImageToTokenAttention(NamedTuple):
 
     @classmethod
     def of(cls, layer: Any, queries: Tensor, positions: Tensor) -> _ImageToTokenAttention:
-        """Project the tokens `(B, T, C)` of a layer, after its MLP."""
+        """Project the tokens `(B, T, C)` after the layer's MLP to keys, biases and values."""
         attention = layer.cross_attn_image_to_token
         heads = attention.num_heads
         keys = attention.k_proj(queries + positions)
-        keys = _spread(keys * (keys.shape[-1] // heads) ** -0.5, heads)
+        keys = _spread_heads(keys * (keys.shape[-1] // heads) ** -0.5, heads)
         count, length, _ = queries.shape
         values = attention.v_proj(queries).reshape(count, length, heads, -1)
         weight = attention.out_proj.weight.reshape(-1, heads, values.shape[-1])
@@ -164,7 +165,7 @@ class _ImageToTokenAttention(NamedTuple):
             layer=layer,
             keys=keys @ attention.q_proj.weight,
             biases=(keys @ attention.q_proj.bias)[..., None],
-            # A head's attention weights sum to 1, so that each head may add a part of the bias.
+            # A head's attention weights sum to 1, so each head can add its share of the bias.
             values=projected + attention.out_proj.bias / heads,
         )
 
@@ -172,41 +173,41 @@ class _ImageToTokenAttention(NamedTuple):
         """Apply attention, residual and norm to pixels `(m, C)` of one prompt.
 
         Args:
-            row: Of the prompt.
+            row: Index of the prompt.
             pixels: `(m, C)`.
             queries: `(m, C)`, the pixels with their positions.
         """
         heads = self.layer.cross_attn_image_to_token.num_heads
         logits = product(self.keys[row], queries).add_(self.biases[row])
         weights = logits.reshape(heads, -1, len(pixels)).softmax(1).flatten(0, 1)
-        return normed(product(weights.t(), self.values[row].t()).add_(pixels), self.layer.norm4)
+        return layer_norm(product(weights.t(), self.values[row].t()).add_(pixels), self.layer.norm4)
 
 
 def _mlp(mlp: Any, x: Tensor) -> Tensor:
-    """Apply Meta's MLP of two layers, and a ReLU between them."""
+    """Apply Meta's MLP: two linear layers with a ReLU between them."""
     inner, outer = mlp.layers
     return product(product(x, inner.weight, inner.bias).relu_(), outer.weight, outer.bias)
 
 
-def _heads(x: Tensor, heads: int) -> Tensor:
+def _separate_heads(x: Tensor, heads: int) -> Tensor:
     """`(B, N, heads * c)` -> `(B, heads, N, c)`."""
     count, length, width = x.shape
     return x.reshape(count, length, heads, width // heads).transpose(1, 2)
 
 
-def _spread(x: Tensor, heads: int) -> Tensor:
-    """`(B, T, heads * c)` -> `(B, heads * T, heads * c)`: a row a head, zero in other heads."""
+def _spread_heads(x: Tensor, heads: int) -> Tensor:
+    """`(B, T, heads * c)` -> `(B, heads * T, heads * c)`: a row per head, zero in other heads."""
     count, length, width = x.shape
     channels = torch.arange(width, device=x.device)
-    of_head = channels // (width // heads) == torch.arange(heads, device=x.device)[:, None]
-    return (x[:, None] * of_head[:, None]).reshape(count, heads * length, width)
+    head_mask = channels // (width // heads) == torch.arange(heads, device=x.device)[:, None]
+    return (x[:, None] * head_mask[:, None]).reshape(count, heads * length, width)
 
 
 def _attend_to_image(attention: Any, tokens: Tensor, image: CachedImage) -> Tensor:
-    """Apply attention of tokens `(B, T, C)` to the keys and values of the image."""
+    """Apply token-to-image attention to tokens `(B, T, C)`, with the cached keys and values."""
     count, length, _ = tokens.shape
     queries = attention.q_proj(tokens)
-    queries = _heads(queries.reshape(1, count * length, -1), attention.num_heads)
+    queries = _separate_heads(queries.reshape(1, count * length, -1), attention.num_heads)
     attended = F.scaled_dot_product_attention(queries, image.keys, image.values)
     output: Tensor = attention.out_proj(attended.transpose(1, 2).reshape(count, length, -1))
     return output
@@ -215,7 +216,7 @@ def _attend_to_image(attention: Any, tokens: Tensor, image: CachedImage) -> Tens
 def _fold_keys(attention: Any, tokens: Tensor) -> Tensor:
     """Fold `k_proj` into the queries: `logits = folded @ pixels.T`.
 
-    The bias of the keys adds the same to all logits of a query, and cancels in the softmax.
+    The bias of `k_proj` adds a constant to all logits of a query, which cancels in the softmax.
 
     Args:
         attention: Meta's module.
@@ -226,7 +227,7 @@ def _fold_keys(attention: Any, tokens: Tensor) -> Tensor:
     """
     queries = attention.q_proj(tokens)
     heads = attention.num_heads
-    queries = _spread(queries * (queries.shape[-1] // heads) ** -0.5, heads)
+    queries = _spread_heads(queries * (queries.shape[-1] // heads) ** -0.5, heads)
     folded: Tensor = queries @ attention.k_proj.weight
     return folded
 

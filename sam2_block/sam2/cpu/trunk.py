@@ -1,9 +1,9 @@
-"""Hiera, the image encoder's trunk, a strip of the image at a time.
+"""Hiera, the image encoder's trunk, computed one strip of the image at a time.
 
 The same arithmetic as `Hiera` of `sam2/modeling/backbones/hieradet.py`. Blocks with windowed
-attention run one strip of windows at a time, from the first norm to the second residual: a strip
-stays in a core's cache, and of the whole image only the tokens stand in memory. The residual stream
-is in single precision, whatever the precision of the products.
+attention run one strip of windows at a time, from the first norm to the second residual. A strip
+stays in a core's cache, and only the tokens are held in memory for the whole image. The residual
+stream is in single precision, whatever the precision of the products.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import torch.nn.functional as F  # noqa: N812 - the name that every PyTorch read
 from torch import Tensor
 
 from sam2_block.compute.compute_pool import each
-from sam2_block.sam2.cpu.attention import STRIP, Attention, maxima_of_2x2
-from sam2_block.sam2.cpu.linear import Linear, normed
-from sam2_block.sam2.cpu.strips import strip_of, strips
+from sam2_block.sam2.cpu.attention import STRIP, Attention, max_pool_2x2
+from sam2_block.sam2.cpu.linear import Linear, layer_norm
+from sam2_block.sam2.cpu.strips import strip_size, strips
 
 
 class Trunk:
-    """Encodes pixels into tokens of several scales.
+    """Encodes pixels into tokens at several scales.
 
     Args:
         trunk: Meta's `Hiera`, its weights loaded.
         side: Side of the square input, in pixels.
-        dtype: Of the products.
+        dtype: Data type of the products.
     """
 
     def __init__(self, trunk: Any, side: int, dtype: torch.dtype) -> None:
@@ -53,19 +53,19 @@ class Trunk:
         return stages
 
     def _embed(self, pixels: Tensor) -> Tensor:
-        """Make a token of each patch; `(1, 3, side, side)` to `(h, w, C)`."""
+        """Embed patches and add their positions, `(1, 3, side, side)` to `(h, w, C)`."""
         layer, height = self._patches, pixels.shape[2]
         (kernel, _), (stride, _) = layer.kernel_size, layer.stride
-        above, across = layer.padding
+        pad_y, pad_x = layer.padding
         tokens: Tensor = self._positions.new_empty(self._positions.shape)
 
         def embed(rows: slice) -> None:
-            first = rows.start * stride - above
-            last = (rows.stop - 1) * stride - above + kernel
-            # Pad the border of the image, not that of the strip.
+            first = rows.start * stride - pad_y
+            last = (rows.stop - 1) * stride - pad_y + kernel
+            # Pad only the borders of the image, not those of the strip.
             strip = F.pad(
                 pixels[:, :, max(0, first) : last],
-                (across, across, max(0, -first), max(0, last - height)),
+                (pad_x, pad_x, max(0, -first), max(0, last - height)),
             )
             strip = strip.contiguous(memory_format=torch.channels_last)
             patches = F.conv2d(strip, layer.weight, layer.bias, layer.stride)
@@ -76,7 +76,7 @@ class Trunk:
 
 
 class _Block:
-    """One block; see `MultiScaleBlock`."""
+    """One transformer block, as Meta's `MultiScaleBlock`."""
 
     def __init__(self, block: Any, dtype: torch.dtype) -> None:
         self._window = int(block.window_size)
@@ -85,66 +85,67 @@ class _Block:
         self._norm_1, self._norm_2 = block.norm1, block.norm2
         self._dtype = dtype
         self._attention = Attention(block.attn, dtype)
-        self._widen, self._narrow = (Linear.of(layer, dtype) for layer in block.mlp.layers)
+        self._mlp_in, self._mlp_out = (Linear.of(layer, dtype) for layer in block.mlp.layers)
         self._activation = block.mlp.act
-        # Its output replaces the residual stream: rounded to half precision it would be most of
-        # the error.
+        # In single precision: the shortcut's output replaces the residual stream, so rounding it
+        # to half precision would cause most of the error.
         widens = block.dim != block.dim_out
         self._shortcut = Linear.of(block.proj, torch.float32) if widens else None
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Apply the block to `(h, w, C)`, which may be overwritten."""
-        return self._of_windows(tokens) if self._window else self._of_all(tokens)
+        return self._windowed(tokens) if self._window else self._global(tokens)
 
-    def _of_windows(self, tokens: Tensor) -> Tensor:
+    def _windowed(self, tokens: Tensor) -> Tensor:
         height, width, _ = tokens.shape
-        side, shrink = self._window, 2 if self._pooled else 1
+        side, stride = self._window, 2 if self._pooled else 1
         output = tokens
         if self._shortcut:
-            output = tokens.new_empty(height // shrink, width // shrink, self._width)
-        windows = -(-width // side)
-        strip = strip_of(STRIP, -(-height // side) * windows * side**2) // side**2
-        rows, columns = max(1, strip // windows) * side, max(1, min(strip, windows)) * side
+            output = tokens.new_empty(height // stride, width // stride, self._width)
+        down, across = -(-height // side), -(-width // side)
+        windows = strip_size(STRIP, down * across * side**2) // side**2
+        rows, columns = max(1, windows // across) * side, max(1, min(windows, across)) * side
 
-        def attend(corner: tuple[int, int]) -> None:
+        def apply(corner: tuple[int, int]) -> None:
             top, left = corner
-            part = tokens[top : top + rows, left : left + columns]
-            into = output[
-                top // shrink : (top + rows) // shrink, left // shrink : (left + columns) // shrink
+            strip = tokens[top : top + rows, left : left + columns]
+            target = output[
+                top // stride : (top + rows) // stride, left // stride : (left + columns) // stride
             ]
-            x = normed(part, self._norm_1)
+            x = layer_norm(strip, self._norm_1)
             if self._shortcut:
-                short = self._shortcut(x)
-                into.copy_(maxima_of_2x2(short) if self._pooled else short)
+                shortcut = self._shortcut(x)
+                target.copy_(max_pool_2x2(shortcut) if self._pooled else shortcut)
             x = x.to(self._dtype)
-            # Pad the last windows with zeros, after the norm.
-            below, right = -part.shape[0] % side, -part.shape[1] % side
+            # Pad the last windows with zeros, after the norm
+            below, right = -strip.shape[0] % side, -strip.shape[1] % side
             if below or right:
                 x = F.pad(x, (0, 0, 0, right, 0, below))
-            attended = self._attention.in_windows(x, side, self._pooled)
-            into += attended[: into.shape[0], : into.shape[1]]
-            self._mlp(into)
+            # Attention, MLP and their residuals
+            attended = self._attention.attend_windows(x, side, self._pooled)
+            target += attended[: target.shape[0], : target.shape[1]]
+            self._mlp(target)
 
-        each(attend, itertools.product(range(0, height, rows), range(0, width, columns)))
+        each(apply, itertools.product(range(0, height, rows), range(0, width, columns)))
         return output
 
-    def _of_all(self, tokens: Tensor) -> Tensor:
+    def _global(self, tokens: Tensor) -> Tensor:
         height, width, channels = tokens.shape
         rows = tokens.view(-1, channels)
-        attended = self._attention.of_all(rows, lambda part: self._normed(part, self._norm_1))
+        attended = self._attention.attend_globally(rows, lambda x: self._norm(x, self._norm_1))
 
-        def project(part: slice) -> None:
-            strip = rows[part]
-            strip += self._attention.project(attended[part])
-            self._mlp(strip)
+        def project(strip: slice) -> None:
+            x = rows[strip]
+            x += self._attention.project(attended[strip])
+            self._mlp(x)
 
         each(project, strips(len(rows), STRIP))
         return rows.reshape(height, width, channels)
 
     def _mlp(self, tokens: Tensor) -> None:
-        hidden = self._activation(self._widen(self._normed(tokens, self._norm_2)))
-        tokens += self._narrow(hidden)
+        hidden = self._activation(self._mlp_in(self._norm(tokens, self._norm_2)))
+        tokens += self._mlp_out(hidden)
 
-    def _normed(self, tokens: Tensor, norm: Any) -> Tensor:
-        """Apply a norm in single precision, for a product in the block's."""
-        return normed(tokens, norm).to(self._dtype)
+    def _norm(self, tokens: Tensor, norm: Any) -> Tensor:
+        """Apply a norm in single precision, and convert to the data type of the products."""
+        return layer_norm(tokens, norm).to(self._dtype)
