@@ -1,4 +1,4 @@
-"""Binary masks: one as its crop, those of one image together, and the forms that others take."""
+"""Binary masks: one as its crop, all of an image as one array, and their encodings."""
 
 from sam2_block.masks.cropped import EMPTY_MASK, BoolArray, CroppedMask, coco_rle
 

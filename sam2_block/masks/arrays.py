@@ -1,7 +1,7 @@
-"""How the masks of one image are held together: as a dense array, or compactly where it is large.
+"""The masks of one image as one array: dense, or compact where a dense one would be large.
 
-`tools/compare_mask_arrays.py` measures what either costs. Dense is what every program takes; on a
-large image it is slow to fill in, to filter and to draw, and may not fit.
+`tools/compare_mask_arrays.py` measures the cost of both. Every program accepts a dense array, but
+for a large image it is slow to fill in, to filter and to draw, and may not fit in memory.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from sam2_block.masks.dense import blank_masks
 from sam2_block.settings import MaskForm
 
 _ADVICE = {
-    "auto": "Lower SAM2_BLOCK_DENSE_MASK_BYTES, ask for fewer objects at once, or resize or slice"
+    "auto": "Lower SAM2_BLOCK_DENSE_MASK_BYTES, segment fewer objects at once, or resize or slice"
     " the image.",
-    "dense": "Set SAM2_BLOCK_MASKS to `auto` or `compact`, ask for fewer objects at once, or resize"
+    "dense": "Set SAM2_BLOCK_MASKS to `auto` or `compact`, segment fewer objects at once, or resize"
     " or slice the image.",
 }
 
@@ -30,9 +30,9 @@ class MaskArray:
     """The masks of one image, filled in one at a time.
 
     Args:
-        max_masks: Maximum of masks that will be appended.
+        max_masks: Maximum number of masks that will be appended.
         image_hw: Height and width of the image.
-        dense_bytes: Most bytes of the dense array of `auto`; the masks are held compactly where
+        dense_bytes: Maximum size of the dense array under `auto`; the masks are compact if
             `max_masks` of them would take more.
         form: `dense` or `compact`, whatever the size, or `auto`.
 
@@ -61,25 +61,25 @@ class MaskArray:
         self._count += 1
 
     def get(self) -> BoolArray | CompactMasks:
-        """Return the masks that were added, `(N, H, W)`: bool, or held compactly."""
+        """Return the appended masks, `(N, H, W)`, dense or compact."""
         if self._dense is not None:
             return self._dense[: self._count]
-        no_masks = np.zeros((0, *self._image_hw), dtype=np.bool_)
+        empty = np.zeros((0, *self._image_hw), dtype=np.bool_)
         if not self._compact and self._form == "auto":
-            return no_masks
-        no_rows = CompactMasks.from_dense(no_masks, np.zeros((0, 4)), self._image_hw)
-        return CompactMasks.merge([no_rows, *self._compact])
+            return empty
+        empty_compact = CompactMasks.from_dense(empty, np.zeros((0, 4)), self._image_hw)
+        return CompactMasks.merge([empty_compact, *self._compact])
 
 
 def cropped_masks(
     masks: Any, boxes_xyxy: NDArray[np.float32] | None = None
 ) -> Iterator[CroppedMask]:
-    """Yield each of some masks, `(N, H, W)` or held compactly, as its crop.
+    """Yield each mask as its crop.
 
     Args:
-        masks: Of one image.
-        boxes_xyxy: `(N, 4)`, first and last pixels of boxes that no mask exceeds, where known; the
-            rest of the image is then not looked at.
+        masks: `(N, H, W)`, dense or compact, of one image.
+        boxes_xyxy: `(N, 4)`, first and last pixels of boxes around the masks, if known; pixels
+            outside the boxes are not read.
     """
     if isinstance(masks, CompactMask):
         for index, (x, y) in enumerate(masks.offsets.tolist()):

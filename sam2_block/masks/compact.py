@@ -1,4 +1,4 @@
-"""Compact masks that read like the dense array that they stand for."""
+"""Compact masks with the interface of the dense array that they represent."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _READ_ONLY = (
     "These masks are held compactly and cannot be changed in place. Change an array of them,"
     " `np.array(mask)`; with SAM2_BLOCK_MASKS=dense masks are arrays from the start."
 )
-# A pixel that is not set changes none of these, so only crops need to be read.
+# Unset pixels do not change these, so only crops need to be read.
 _IGNORE_FALSE = (np.logical_or, np.bitwise_or, np.maximum, np.add)
 
 
-def _of_dense(name: str) -> Callable[..., Any]:
-    """Make the method of the dense array that has this name."""
+def _dense_method(name: str) -> Callable[..., Any]:
+    """Make a method that calls the method of this name on the dense array."""
     method = getattr(np.ndarray, name)
 
     @functools.wraps(method)
@@ -35,17 +35,17 @@ def _of_dense(name: str) -> Callable[..., Any]:
 
 
 class CompactMasks(CompactMask, NDArrayOperatorsMixin):  # type: ignore[misc]  # untyped base
-    """`sv.CompactMask` that reads like the bool array `(N, H, W)` that it stands for.
+    """`sv.CompactMask` with the interface of the bool array `(N, H, W)` that it represents.
 
-    Rows, windows, unions and sums are read one mask at a time. Everything else is computed on a
-    dense array made for the purpose. `crop`, `area`, `offsets` and `resize` are supervision's.
+    Rows, windows, unions and sums are computed one mask at a time. Everything else is computed on a
+    temporary dense array. `crop`, `area`, `offsets` and `resize` are supervision's.
     """
 
     __slots__ = ()
 
     @classmethod
     def of(cls, masks: CompactMask) -> CompactMasks:
-        """Take compact masks over without copying their runs."""
+        """Wrap compact masks, without copying their runs."""
         return cls(masks._rles, masks._crop_shapes, masks._offsets, masks.image_shape)
 
     @staticmethod
@@ -65,7 +65,7 @@ class CompactMasks(CompactMask, NDArrayOperatorsMixin):  # type: ignore[misc]  #
         """Return the masks with tight crops."""
         return CompactMasks.of(super().repack())
 
-    # What the array is
+    # Shape, size and conversion
 
     ndim = 3
     itemsize = 1
@@ -81,7 +81,7 @@ class CompactMasks(CompactMask, NDArrayOperatorsMixin):  # type: ignore[misc]  #
         return self.size * self.itemsize
 
     def to_dense(self) -> BoolArray:
-        """Return a dense array of one's own.
+        """Return a new dense array.
 
         Raises:
             PromptError: This machine has no memory for it.
@@ -101,27 +101,27 @@ class CompactMasks(CompactMask, NDArrayOperatorsMixin):  # type: ignore[misc]  #
     # Elements
 
     def __getitem__(self, index: Any) -> Any:
-        """Return a mask for a number, compact masks for rows, and else what an array would.
+        """Return one mask for an integer, compact masks for rows, and otherwise what an array does.
 
         A window, `masks[rows, top:bottom, left:right]`, is cut from one mask at a time.
         """
-        rows, *window = _from_the_front(index)
+        rows, *window = _expand_ellipsis(index)
         per_mask = all(_is_basic(part) or part is Ellipsis for part in window)
         if not per_mask or not _is_row_index(rows):
             return self.to_dense()[_dense_if_compact(index)]
-        chosen = np.arange(len(self))[rows]
-        if chosen.ndim == 0:
-            return super().__getitem__(int(chosen))[tuple(window)]
-        compact = CompactMasks.of(super().__getitem__(chosen))
+        selected = np.arange(len(self))[rows]
+        if selected.ndim == 0:
+            return super().__getitem__(int(selected))[tuple(window)]
+        compact = CompactMasks.of(super().__getitem__(selected))
         if not window:
             return compact
         if len(compact) == 0:
-            of_no_rows = (slice(None), *window)
-            return compact.to_dense()[of_no_rows]
+            all_rows = (slice(None), *window)
+            return compact.to_dense()[all_rows]
         return np.stack([mask[tuple(window)] for mask in compact])
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        """Refuse.
+        """Refuse to change masks in place.
 
         Raises:
             TypeError: Always.
@@ -135,7 +135,7 @@ class CompactMasks(CompactMask, NDArrayOperatorsMixin):  # type: ignore[misc]  #
     # Arithmetic
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        """Return a dense array, which is always a new one."""
+        """Return a new dense array."""
         if copy is False:
             raise ValueError("Compact masks become an array only by a copy.")
         dense = self.to_dense()
@@ -147,13 +147,13 @@ class CompactMasks(CompactMask, NDArrayOperatorsMixin):  # type: ignore[misc]  #
         return dense.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[Any, Any]:
-        """Return where arrays lie: in main memory."""
+        """Return the device of NumPy arrays: main memory."""
         return np.empty(0, dtype=np.bool_).__dlpack_device__()
 
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: Any, out: tuple[Any, ...] = (), **options: Any
     ) -> Any:
-        """Apply a NumPy function to dense arrays; reductions are made one mask at a time."""
+        """Apply a NumPy function to dense arrays; reductions are computed one mask at a time."""
         changed = inputs[:1] if method == "at" else out
         if any(isinstance(array, CompactMask) for array in changed):
             raise TypeError(_READ_ONLY)
@@ -166,7 +166,7 @@ class CompactMasks(CompactMask, NDArrayOperatorsMixin):  # type: ignore[misc]  #
         return getattr(ufunc, method)(*arrays, **options)
 
     def _reduce(self, ufunc: np.ufunc, axis: Any, keepdims: bool = False) -> Any:
-        # On one pixel first: this gives the type of the result, and NumPy's own errors.
+        # Reduce one pixel first, for the type of the result and for NumPy's own errors.
         dtype = ufunc.reduce(np.zeros((1, 1, 1), dtype=np.bool_), axis=axis).dtype
         axes = {int(one) % 3 for one in (range(3) if axis is None else np.atleast_1d(axis))}
         reduce = functools.partial(ufunc.reduce, axis=axis, keepdims=keepdims)
@@ -219,35 +219,35 @@ class CompactMasks(CompactMask, NDArrayOperatorsMixin):  # type: ignore[misc]  #
             options["dtype"] = dtype
         return np.add.reduce(self, axis=axis, out=out, keepdims=keepdims, **options)
 
-    argmax = _of_dense("argmax")
-    argmin = _of_dense("argmin")
-    argsort = _of_dense("argsort")
-    astype = _of_dense("astype")
-    clip = _of_dense("clip")
-    compress = _of_dense("compress")
-    copy = _of_dense("copy")
-    cumprod = _of_dense("cumprod")
-    cumsum = _of_dense("cumsum")
-    diagonal = _of_dense("diagonal")
-    dot = _of_dense("dot")
-    flatten = _of_dense("flatten")
-    item = _of_dense("item")
-    mean = _of_dense("mean")
-    nonzero = _of_dense("nonzero")
-    prod = _of_dense("prod")
-    ravel = _of_dense("ravel")
-    repeat = _of_dense("repeat")
-    reshape = _of_dense("reshape")
-    squeeze = _of_dense("squeeze")
-    std = _of_dense("std")
-    swapaxes = _of_dense("swapaxes")
-    take = _of_dense("take")
-    tobytes = _of_dense("tobytes")
-    tolist = _of_dense("tolist")
-    trace = _of_dense("trace")
-    transpose = _of_dense("transpose")
-    var = _of_dense("var")
-    view = _of_dense("view")
+    argmax = _dense_method("argmax")
+    argmin = _dense_method("argmin")
+    argsort = _dense_method("argsort")
+    astype = _dense_method("astype")
+    clip = _dense_method("clip")
+    compress = _dense_method("compress")
+    copy = _dense_method("copy")
+    cumprod = _dense_method("cumprod")
+    cumsum = _dense_method("cumsum")
+    diagonal = _dense_method("diagonal")
+    dot = _dense_method("dot")
+    flatten = _dense_method("flatten")
+    item = _dense_method("item")
+    mean = _dense_method("mean")
+    nonzero = _dense_method("nonzero")
+    prod = _dense_method("prod")
+    ravel = _dense_method("ravel")
+    repeat = _dense_method("repeat")
+    reshape = _dense_method("reshape")
+    squeeze = _dense_method("squeeze")
+    std = _dense_method("std")
+    swapaxes = _dense_method("swapaxes")
+    take = _dense_method("take")
+    tobytes = _dense_method("tobytes")
+    tolist = _dense_method("tolist")
+    trace = _dense_method("trace")
+    transpose = _dense_method("transpose")
+    var = _dense_method("var")
+    view = _dense_method("view")
 
     @property
     def T(self) -> BoolArray:  # noqa: N802  # the array's own name
@@ -261,13 +261,13 @@ class CompactMasks(CompactMask, NDArrayOperatorsMixin):  # type: ignore[misc]  #
 
 
 class _Equality(np.ndarray[Any, np.dtype[np.bool_]]):
-    """Where masks are equal; true as a whole where they are equal everywhere."""
+    """Pixelwise equality of masks; its truth value is whether all pixels are equal."""
 
     def __bool__(self) -> bool:
         return bool(np.asarray(self).all())
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-        # What is computed from this is an ordinary array.
+        # Results of further computations are ordinary arrays.
         return np.asarray(array)[()]
 
 
@@ -275,8 +275,8 @@ def _dense_if_compact(value: Any) -> Any:
     return value.to_dense() if isinstance(value, CompactMask) else value
 
 
-def _from_the_front(index: Any) -> tuple[Any, ...]:
-    """Return an index as one part an axis, rows first, with a leading `...` written out."""
+def _expand_ellipsis(index: Any) -> tuple[Any, ...]:
+    """Return an index as one part per axis, rows first, with a leading `...` expanded."""
     parts = index if isinstance(index, tuple) else (index,)
     rest = parts[1:]
     if parts and (parts[0] is not Ellipsis or any(part is Ellipsis for part in rest)):
@@ -285,13 +285,13 @@ def _from_the_front(index: Any) -> tuple[Any, ...]:
 
 
 def _is_basic(part: Any) -> bool:
-    """Tell slices and numbers from arrays, flags and new axes."""
+    """Return whether a part of an index is a slice or an integer, and not a bool."""
     is_number = isinstance(part, (int, np.integer)) and not isinstance(part, bool)
     return is_number or isinstance(part, slice)
 
 
 def _is_row_index(part: Any) -> bool:
-    """Tell what chooses rows alone: a slice, a number, or a sequence of numbers or flags."""
+    """Return whether a part selects rows only: slice, integer, or sequence of integers or bools."""
     return _is_basic(part) or (not isinstance(part, tuple) and np.ndim(part) == 1)
 
 

@@ -1,4 +1,4 @@
-"""Binary masks held as the crop that bounds them, and the forms that others ask for."""
+"""Binary masks stored as tight crops, and their encoding as COCO RLE."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class CroppedMask:
         return cls(region[top:bottom, left:right], x + left, y + top)
 
     def detached(self) -> CroppedMask:
-        """Return the same mask without the memory of the region that it was cut from."""
+        """Return a copy that does not keep the memory of the whole region alive."""
         return CroppedMask(self.crop.copy(), self.x, self.y)
 
     @property
@@ -49,7 +49,7 @@ class CroppedMask:
 
     @property
     def box_xyxy(self) -> tuple[float, float, float, float]:
-        """The tight box as the engine and supervision write it: the first and last set pixel.
+        """The tight box in the convention of supervision and the engine: first and last set pixel.
 
         A mask of one pixel at (3, 4) has the box (3, 4, 3, 4), as `sv.mask_to_xyxy` gives it.
         """
@@ -64,13 +64,13 @@ class CroppedMask:
     def coco_rle(self, image_hw: tuple[int, int]) -> dict[str, Any]:
         """Encode the mask on the image's grid as compressed COCO RLE.
 
-        Only the crop is read, so that the cost is the object's and not the image's.
+        Only the crop is read, so the cost depends on the object's size and not on the image's.
 
         Args:
             image_hw: Height and width of the image that the mask lies in.
 
         Returns:
-            `{"size": [height, width], "counts": text}`, text being what JSON takes.
+            `{"size": [height, width], "counts": text}`; `counts` is text, so that JSON can hold it.
         """
         height, width = image_hw
         edges = self._edges(height)
@@ -84,21 +84,21 @@ class CroppedMask:
         }
 
     def _edges(self, image_height: int) -> NDArray[np.int64]:
-        """Return where runs of set pixels begin and end, counted down the image's columns."""
+        """Return the offsets in column order at which runs of set pixels begin and end."""
         crop_height, crop_width = self.crop.shape
         columns = np.zeros((crop_width, crop_height + 2), dtype=np.int8)
         columns[:, 1:-1] = self.crop.T
         column, row = np.nonzero(np.diff(columns, axis=1))
         edges = (self.x + column) * image_height + self.y + row
-        # A run that ends a column of the image goes on where the next column begins with one.
-        (goes_on,) = np.nonzero(edges[1:] == edges[:-1])
-        return np.delete(edges, np.concatenate([goes_on, goes_on + 1])).astype(np.int64)
+        # A run at the end of an image column continues if the next column begins with one.
+        (continued,) = np.nonzero(edges[1:] == edges[:-1])
+        return np.delete(edges, np.concatenate([continued, continued + 1])).astype(np.int64)
 
 
 EMPTY_MASK = CroppedMask(np.zeros((0, 0), dtype=np.bool_))
 
 
 def coco_rle(mask: BoolArray) -> dict[str, Any]:
-    """Encode an `(H, W)` mask as compressed COCO RLE, `counts` being text, so JSON takes it."""
+    """Encode an `(H, W)` mask as compressed COCO RLE, with `counts` as text for JSON."""
     height, width = mask.shape
     return CroppedMask.from_region(mask).coco_rle((height, width))

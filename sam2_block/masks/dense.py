@@ -1,4 +1,4 @@
-"""The memory of a dense array of masks."""
+"""Allocation of dense arrays of masks."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from sam2_block.errors import PromptError
 from sam2_block.masks import BoolArray
 
-# From here on NumPy asks for huge pages (`numpy/_core/src/multiarray/alloc.c`).
+# From this size on NumPy requests huge pages (`numpy/_core/src/multiarray/alloc.c`).
 _HUGE_BYTES = 4 * 1024**2
 
 
 def blank_masks(count: int, image_hw: tuple[int, int], advice: str) -> BoolArray:
     """Return all-false masks, `(count, H, W)`.
 
-    The system fills such memory in only where it is written to, so the parts of the image that no
-    mask reaches cost little. That is so of small pages: NumPy asks Linux for huge ones, of which
-    every mask would fill some in, and the system is slow to find them.
+    The system allocates a page of such memory only when it is written, so parts of the image
+    without masks cost little. That holds for small pages. NumPy requests huge pages from Linux:
+    every mask would write to some of these, and the system is slow to provide them.
 
     Args:
         count: Number of masks.
         image_hw: Height and width of the image.
-        advice: What the error tells the caller to do.
+        advice: End of the error's message: what to do.
 
     Raises:
         PromptError: This machine has no memory for them.

@@ -1,9 +1,9 @@
-"""Boxes of objects that came with masks, as prompts that reach over every pixel of the mask.
+"""Boxes of objects that have masks, converted to prompts that enclose every pixel of the mask.
 
-supervision and the engine write the box of a mask as its first and last pixel: a mask of one pixel
-at (3, 4) has the box (3, 4, 3, 4). SAM 2 takes edges, so the same pixel is (3, 4, 4, 5). Boxes of
-detectors are edges already. What tells them apart is the mask: an edge that is a whole number and
-the last row or column of the mask is a pixel.
+supervision and the engine define the box of a mask by its first and last pixel: a mask of one pixel
+at (3, 4) has the box (3, 4, 3, 4). SAM 2 expects edges: the same pixel is (3, 4, 4, 5). Boxes of
+detectors are edges already. The mask distinguishes the two: a right or lower coordinate that equals
+the last column or row of the mask is a pixel.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from sam2_block.masks.arrays import cropped_masks
 def boxes_over_masks(boxes_xyxy: NDArray[Any], masks: Any) -> NDArray[np.float64]:
     """Return boxes whose right and lower edges enclose the last pixels of the masks.
 
-    Only the part of a mask inside its box is read, so that the cost is the object's.
+    Only the part of a mask inside its box is read, so the cost depends on the object's size.
 
     Args:
         boxes_xyxy: `(N, 4)`, finite or not.
-        masks: `(N, H, W)`, dense or held compactly.
+        masks: `(N, H, W)`, dense or compact.
     """
     boxes = np.array(boxes_xyxy, dtype=np.float64)
     _, height, width = masks.shape
-    # Inside the image, as whole numbers, and finite: what a window of the mask is cut by.
+    # Finite whole numbers inside the image, to slice windows from the masks.
     limits = np.array([width, height, width, height], dtype=np.float64)
     windows = np.floor(np.clip(np.nan_to_num(boxes), 0, limits)).astype(np.float32)
     return _enclosing(
@@ -39,15 +39,15 @@ def boxes_over_masks(boxes_xyxy: NDArray[Any], masks: Any) -> NDArray[np.float64
 
 
 def boxes_over_rle(boxes_xyxy: NDArray[Any], rle: Iterable[Any]) -> NDArray[np.float64]:
-    """Do as `boxes_over_masks` for masks as compressed COCO RLE, none of which is decoded.
+    """Do the same as `boxes_over_masks` for masks as compressed COCO RLE, without decoding them.
 
-    Boxes whose RLE cannot be read stay as they are: only the box is needed of such a row.
+    A box whose RLE cannot be read is unchanged: only the box of such a row is needed.
     """
     return _enclosing(np.array(boxes_xyxy, dtype=np.float64), map(_last_pixel_of_rle, rle))
 
 
 def _last_pixel_of_rle(rle: Any) -> tuple[float, float] | None:
-    """Return the right and the lower edge of the box of an RLE; None without one."""
+    """Return the last column and row of the mask of an RLE; None if it has none or is malformed."""
     try:
         height, width = map(int, rle["size"])
         if not (isinstance(rle["counts"], (str, bytes)) and min(height, width) > 0):
@@ -61,7 +61,7 @@ def _last_pixel_of_rle(rle: Any) -> tuple[float, float] | None:
 def _enclosing(
     boxes: NDArray[np.float64], last_xy: Iterable[tuple[float, float] | None]
 ) -> NDArray[np.float64]:
-    """Move the right and the lower edge of each box that is at the last pixel of its mask."""
+    """Move right and lower edges that equal the last pixel of the mask, to enclose that pixel."""
     for box, last in zip(boxes, last_xy, strict=True):
         if last is not None:
             box[2:] += box[2:] == last

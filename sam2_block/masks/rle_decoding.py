@@ -1,4 +1,4 @@
-"""Decode compressed COCO RLE from an untrusted source, in memory that the mask's size bounds."""
+"""Decode compressed COCO RLE from an untrusted source, in memory bounded by the mask's size."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from pycocotools import mask as coco_mask
 
 from sam2_block.masks import BoolArray
 
-# SAM 2 draws its masks on a grid of 256 x 256 logits and enlarges them linearly, so that a column
-# of the image changes at most 256 times. Twice that leaves room for other models of its kind, and
-# any mask of a million pixels may change at every one.
+# SAM 2 predicts masks of 256 x 256 logits, which are enlarged linearly, so a column of the image
+# has at most 256 changes. Twice that leaves room for similar models. In a mask of up to a million
+# pixels every pixel may be a run.
 _MAX_CHANGES_PER_COLUMN = 512
-_ANY_RUNS = 2**20
+_ALLOWED_RUNS = 2**20
 _MAX_RUN_CHARACTERS = 6  # 30 bits, so that no sum below overflows
 
 
 def max_rle_runs(image_hw: tuple[int, int]) -> int:
-    """Return the most runs that the RLE of one mask may have."""
+    """Return the maximum number of runs in the RLE of one mask."""
     height, width = image_hw
-    return min(height * width, max(_MAX_CHANGES_PER_COLUMN * width, _ANY_RUNS)) + 2
+    return min(height * width, max(_MAX_CHANGES_PER_COLUMN * width, _ALLOWED_RUNS)) + 2
 
 
 def max_rle_characters(image_hw: tuple[int, int]) -> int:
-    """Return the most characters that the RLE of one mask may have.
+    """Return the maximum number of characters in the RLE of one mask.
 
-    A run of fewer than 16 pixels takes one character, and longer ones take fewer characters than
-    they have pixels: so there are never more characters than pixels. Three are enough for most.
+    A run of fewer than 16 pixels takes one character, and a longer run takes fewer characters than
+    it has pixels, so there are never more characters than pixels. Most runs take at most three.
     """
     height, width = image_hw
     return min(height * width, 3 * max_rle_runs(image_hw)) + 64
@@ -37,8 +37,8 @@ def max_rle_characters(image_hw: tuple[int, int]) -> int:
 def decode_coco_rle(rle: Any, image_hw: tuple[int, int]) -> BoolArray:
     """Decode compressed COCO RLE from an untrusted source.
 
-    `pycocotools` writes past the end of the mask where the runs are longer than it, so they are
-    counted first. Format: `rleFrString` in `common/maskApi.c` of pycocotools.
+    `pycocotools` writes past the end of the mask if the runs are longer than the mask, so their
+    lengths are checked first. Format: `rleFrString` in `common/maskApi.c` of pycocotools.
 
     Args:
         rle: `{"size": [height, width], "counts": text}`.
@@ -48,7 +48,8 @@ def decode_coco_rle(rle: Any, image_hw: tuple[int, int]) -> BoolArray:
         The mask, `(H, W)`.
 
     Raises:
-        ValueError: It is not the RLE of such a mask; the message says why, and shows none of it.
+        ValueError: `rle` is not the RLE of such a mask. The message gives the reason without
+            quoting `rle`.
     """
     height, width = image_hw
     if not isinstance(rle, dict) or not isinstance(rle.get("counts"), str):
@@ -65,8 +66,8 @@ def decode_coco_rle(rle: Any, image_hw: tuple[int, int]) -> BoolArray:
 
 
 def _run_lengths(text: str, max_runs: int) -> NDArray[np.int64]:
-    """Return the lengths of the runs that compressed COCO `counts` hold."""
-    encoded = text.encode("utf-8", "surrogatepass")  # JSON can hold what UTF-8 cannot
+    """Return the lengths of the runs in compressed COCO `counts`."""
+    encoded = text.encode("utf-8", "surrogatepass")  # JSON text may hold lone surrogates
     characters = np.frombuffer(encoded, dtype=np.uint8)
     if len(characters) == 0 or characters.min() < 48 or characters.max() > 48 + 63:
         raise ValueError("`counts` with a character that COCO RLE does not use")
@@ -74,7 +75,7 @@ def _run_lengths(text: str, max_runs: int) -> NDArray[np.int64]:
     is_last = characters & 0x20 == 0
     if not is_last[-1]:
         raise ValueError("`counts` that end in the middle of a number")
-    # Counted before the arrays of runs are made, which take dozens of bytes a run.
+    # Count runs before allocating arrays of them, which take dozens of bytes per run.
     if np.count_nonzero(is_last) > max_runs:
         raise ValueError("`counts` of far too many runs")
     ends = np.flatnonzero(is_last)
@@ -87,7 +88,7 @@ def _run_lengths(text: str, max_runs: int) -> NDArray[np.int64]:
         (rows,) = np.nonzero(lengths > offset)
         index = ends[rows] - lengths[rows] + 1 + offset
         values[rows] |= (characters[index] & 0x1F).astype(np.int64) << (5 * offset)
-    # From the fourth on, a number is the difference from the last but one.
+    # From the fourth on, a number is the difference from the number two before it.
     values[1::2] = np.cumsum(values[1::2])
     values[2::2] = np.cumsum(values[2::2])
     return values

@@ -1,4 +1,4 @@
-"""Prompts made of boxes."""
+"""Prompts from boxes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def prompts_from_boxes(
     boxes_xyxy: NDArray[Any],
     image_hw: tuple[int, int],
     invalid_boxes: InvalidBoxes,
-    kept: Iterable[int] | None = None,
+    indices: Iterable[int] | None = None,
 ) -> list[Prompt | None]:
     """Clip boxes to the image and make a prompt of each.
 
@@ -25,20 +25,20 @@ def prompts_from_boxes(
         boxes_xyxy: `(N, 4)`, left, top, right, bottom.
         image_hw: Height and width of the image.
         invalid_boxes: What to do with a box that has no area inside the image, or a coordinate
-            that is not a finite number of 32 bits: `empty` and `drop` give None in its place,
-            `error` raises.
-        kept: Indices of the boxes to take, in order; None for all.
+            that is not a finite number of 32 bits: `empty` and `drop` give None for it, `error`
+            raises.
+        indices: Indices of the boxes to use, in order; None for all.
 
     Returns:
-        One prompt a box taken, in order; None where the box is invalid.
+        One prompt per box used, in order; None for an invalid box.
 
     Raises:
-        PromptError: A box is invalid, and that is an error; the message names the box by its index
-            among all boxes.
+        PromptError: A box is invalid and `invalid_boxes` is `error`; the message names the box by
+            its index among all boxes.
     """
     boxes = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
     prompts: list[Prompt | None] = []
-    for index in range(len(boxes)) if kept is None else kept:
+    for index in range(len(boxes)) if indices is None else indices:
         left, top, right, bottom = clipped_box(boxes[index], image_hw)
         if right > left and bottom > top:
             prompts.append(Prompt(box_xyxy=(left, top, right, bottom)))
@@ -52,10 +52,10 @@ def prompts_from_boxes(
 def clipped_box(
     box_xyxy: NDArray[np.float64], image_hw: tuple[int, int]
 ) -> tuple[float, float, float, float]:
-    """Return the part of a box inside the image; a point inside it where there is none.
+    """Return the part of a box inside the image; without one, a box inside it that has no area.
 
-    That point is the upper left corner of a box whose edges are in the wrong order or lie outside,
-    and that of the image for a box that is not finite.
+    The latter starts at the clipped upper left corner of a box whose edges are in the wrong order
+    or lie outside. For a box that is not finite it is the upper left corner of the image.
     """
     if not _is_finite(box_xyxy):
         return (0.0, 0.0, 0.0, 0.0)
@@ -66,7 +66,7 @@ def clipped_box(
 
 
 def _is_finite(box_xyxy: NDArray[np.float64]) -> bool:
-    """Tell whether float32, which rows hold their boxes in, has a number for every edge."""
+    """Return whether every edge is finite in float32, the type of boxes in rows."""
     return bool((np.abs(box_xyxy) <= np.finfo(np.float32).max).all())
 
 

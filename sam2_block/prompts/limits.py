@@ -1,4 +1,4 @@
-"""How many boxes and points one image may bring, checked before anything is made of them."""
+"""Limits on the boxes and points of one image, checked before these are parsed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sam2_block.settings import LimitSettings
 
 
 def check_prompt_count(limits: LimitSettings, boxes: int, points: Any) -> None:
-    """Refuse more boxes and points than one image may bring.
+    """Refuse more boxes and points than the limits permit for one image.
 
-    The cost is bounded by the limits, whatever the length of the lists.
+    The cost of the check is bounded by the limits, whatever the length of the lists.
 
     Args:
         limits: The operator's limits.
         boxes: Number of boxes.
-        points: As `sam2_block.prompts.parse_point_objects` takes them; what is malformed passes,
-            as parsing refuses it.
+        points: As `sam2_block.prompts.parse_point_objects` takes them; malformed points pass,
+            because parsing refuses them.
 
     Raises:
         PromptError: There are more than the limits permit.
@@ -63,5 +63,5 @@ def _length(value: Any) -> int:
 
 
 def _is_object(item: Any) -> bool:
-    """Tell a list of points from a point: a point holds numbers."""
+    """Return whether an item is a list of points; a point is a list of numbers, or a dict."""
     return _length(item) > 0 and (isinstance(item[0], dict) or _length(item[0]) > 0)

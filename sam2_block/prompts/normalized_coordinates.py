@@ -10,20 +10,20 @@ from sam2_block.prompts import Prompt
 
 logger = logging.getLogger(__name__)
 
-# Sides of images on which a prompt may well lie within the first pixel.
+# In images up to this size a prompt may well lie within the first pixel.
 _SMALL_SIDE = 16
 
 
 def warn_of_normalized_coordinates(
     prompts: Sequence[Prompt | None], image_hw: tuple[int, int]
 ) -> None:
-    """Warn where all boxes, or all points, of an image lie within its first pixel.
+    """Warn if all boxes, or all points, of an image lie within its first pixel.
 
-    The coordinates are pixels all the same. Each kind is warned of once in a process, so that a
+    The coordinates are still read as pixels. Each warning is logged once per process, so that a
     stream does not repeat it.
 
     Args:
-        prompts: Of one image; None stands for a box outside it.
+        prompts: Prompts of one image; None for an invalid box.
         image_hw: Height and width of the image.
     """
     if max(image_hw) <= _SMALL_SIDE:
@@ -32,7 +32,7 @@ def warn_of_normalized_coordinates(
     points = [point for prompt in prompts if prompt for point in prompt.points]
     if boxes and all(max(box) <= 1 for box in boxes):
         _warn("boxes", image_hw)
-    # Whole numbers are clicks into the corner.
+    # Points with whole numbers are clicks in the corner.
     if (
         points
         and all(max(point.x, point.y) <= 1 for point in points)

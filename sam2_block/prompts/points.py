@@ -1,4 +1,4 @@
-"""Prompts made of points."""
+"""Prompts from points."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def prompts_from_points(objects: Any, image_hw: tuple[int, int]) -> list[Prompt]
         for point_index, point in enumerate(points):
             if not (0 <= point.x < width and 0 <= point.y < height):
                 raise PromptError(
-                    f"{_place(object_index, point_index)}: ({point.x:g}, {point.y:g}) lies outside"
-                    f" the image ({width} wide, {height} high); expected absolute pixels,"
+                    f"{_location(object_index, point_index)}: ({point.x:g}, {point.y:g}) lies"
+                    f" outside the image ({width} wide, {height} high); expected absolute pixels,"
                     f" 0 <= x < {width} and 0 <= y < {height}."
                 )
         prompts.append(Prompt(points=tuple(points)))
@@ -43,7 +43,7 @@ def parse_point_objects(value: Any) -> list[list[LabeledPoint]]:
     `(x, y[, positive])`.
 
     Returns:
-        One list of points for each object; none for None or an empty list.
+        One list of points for each object; an empty list for None or an empty value.
 
     Raises:
         PromptError: A point or a list is malformed; the message names it by its index.
@@ -53,8 +53,8 @@ def parse_point_objects(value: Any) -> list[list[LabeledPoint]]:
         return []
     if not any(isinstance(item, (dict, list)) for item in value):
         raise PromptError(
-            f"points: expected a list of points; got {short_repr(value)}. One point is a list in"
-            " the list: [[x, y]]."
+            f"points: expected a list of points; got {short_repr(value)}. Put a single point in a"
+            " list: [[x, y]]."
         )
     if not any(_is_point_list(item) for item in value):
         value = [value]
@@ -62,23 +62,23 @@ def parse_point_objects(value: Any) -> list[list[LabeledPoint]]:
     for object_index, points in enumerate(value):
         if not _is_point_list(points):
             raise PromptError(
-                f"points: object {object_index}: expected a list of points, as its neighbours are;"
-                f" got {short_repr(points)}. Give one flat list for one object, or one list an"
+                f"points: object {object_index}: expected a list of points, like the other objects;"
+                f" got {short_repr(points)}. Give one flat list for one object, or one list per"
                 " object."
             )
         if len(points) == 0:
             raise PromptError(f"points: object {object_index}: expected at least one point.")
         objects.append(
-            [_parse_point(point, _place(object_index, i)) for i, point in enumerate(points)]
+            [_parse_point(point, _location(object_index, i)) for i, point in enumerate(points)]
         )
     return objects
 
 
 def points_as_list(value: Any) -> list[Any]:
-    """Return the outer list of points, or of lists of points; what is in it is not looked at.
+    """Return the outer list of points, or of lists of points; its items are not checked.
 
     Raises:
-        PromptError: It is no list, tuple or array.
+        PromptError: The value is not a list, tuple or array.
     """
     if isinstance(value, np.ndarray):
         value = value.tolist()
@@ -86,19 +86,19 @@ def points_as_list(value: Any) -> list[Any]:
         raise PromptError(
             "points: expected a list of points, such as"
             ' [{"x": 30, "y": 20, "positive": true}], or a list of such lists; got'
-            f" {short_repr(value)}. One point is a list of one, and JSON text has to be parsed."
+            f" {short_repr(value)}. Put a single point in a list, and parse JSON text first."
         )
     return list(value)
 
 
-def _parse_point(value: Any, place: str) -> LabeledPoint:
+def _parse_point(value: Any, location: str) -> LabeledPoint:
     if isinstance(value, dict):
         missing = {"x", "y"} - set(value)
         unknown = set(value) - {"x", "y", "positive"}
         if missing or unknown:
             hint = " For `label` write `positive`: true for 1, false for 0." * ("label" in unknown)
             raise PromptError(
-                f"{place}: expected x, y and positive, and nothing more;"
+                f"{location}: expected x, y and positive, and nothing more;"
                 f" got {short_repr(value)}.{hint}"
             )
         x, y, positive = value["x"], value["y"], value.get("positive", True)
@@ -107,35 +107,37 @@ def _parse_point(value: Any, place: str) -> LabeledPoint:
         positive = value[2] if len(value) == 3 else True
     else:
         raise PromptError(
-            f"{place}: expected {{x, y, positive}} or (x, y[, positive]); got {short_repr(value)}."
+            f"{location}: expected {{x, y, positive}} or (x, y[, positive]);"
+            f" got {short_repr(value)}."
         )
     if not (
         isinstance(positive, (bool, np.bool_)) or (_is_number(positive) and positive in (0, 1))
     ):
         raise PromptError(
-            f"{place}: expected positive to be true or false; got {short_repr(positive)}."
+            f"{location}: expected positive to be true or false; got {short_repr(positive)}."
         )
-    return LabeledPoint(_coordinate(x, "x", place), _coordinate(y, "y", place), bool(positive))
+    x, y = _coordinate(x, "x", location), _coordinate(y, "y", location)
+    return LabeledPoint(x, y, bool(positive))
 
 
-def _coordinate(value: Any, name: str, place: str) -> float:
+def _coordinate(value: Any, name: str, location: str) -> float:
     try:
         coordinate = float(value) if _is_number(value) else math.nan
-    except OverflowError:  # a whole number beyond what a float can hold
+    except OverflowError:  # an integer too large for a float
         coordinate = math.inf
     if not math.isfinite(coordinate):
         raise PromptError(
-            f"{place}: expected {name} to be a finite number; got {short_repr(value)}."
+            f"{location}: expected {name} to be a finite number; got {short_repr(value)}."
         )
     return coordinate
 
 
-def _place(object_index: int, point_index: int) -> str:
+def _location(object_index: int, point_index: int) -> str:
     return f"points: object {object_index}, point {point_index}"
 
 
 def _as_list(value: Any, depth: int) -> Any:
-    """Return tuples and arrays as lists, as deep as points go, and everything else as it is."""
+    """Convert tuples and arrays to lists, `depth` levels deep; return other values unchanged."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, (list, tuple)) and depth > 0:
@@ -148,5 +150,5 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_point_list(value: Any) -> bool:
-    """Tell a list of points from a point: a point holds numbers, a list holds points."""
+    """Return whether a value is a list of points; a point is a list of numbers, or a dict."""
     return isinstance(value, list) and (value == [] or isinstance(value[0], (dict, list)))

@@ -34,12 +34,12 @@ class Prompt:
 
     def __post_init__(self) -> None:
         if self.box_xyxy is None and not self.points:
-            # SAM 2 predicts a mask of something for an empty prompt.
+            # For an empty prompt SAM 2 would predict the mask of an arbitrary object.
             raise PromptError("a prompt needs a box or at least one point; got neither.")
 
     @property
     def extent_xyxy(self) -> tuple[float, float, float, float]:
-        """The box, or without one the smallest box around the points on the object."""
+        """The box; without one, the smallest box around the positive points, or else all points."""
         if self.box_xyxy is not None:
             return self.box_xyxy
         points = [point for point in self.points if point.positive] or self.points

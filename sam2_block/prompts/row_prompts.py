@@ -1,4 +1,4 @@
-"""The objects of one image that are segmented, each with the row that it came from."""
+"""The objects to segment in one image, each with the index of its source row."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RowPrompt:
     Attributes:
         prompt: None for an invalid box, whose row gets an empty mask.
         source_row: Index of its row in the detections; None for an object given by points.
-        extent_xyxy: The box of its row where the mask is empty.
+        extent_xyxy: The box of its row if the mask is empty.
     """
 
     prompt: Prompt | None
@@ -50,14 +50,14 @@ def row_prompts(
     """
     rows = rows_of_classes(source, options.class_filter).tolist()
     check_prompt_count(limits, len(rows), points)
-    by_box = prompts_from_boxes(source.xyxy, image_hw, options.invalid_boxes, rows)
-    of_boxes = [
+    prompts = prompts_from_boxes(source.xyxy, image_hw, options.invalid_boxes, rows)
+    from_boxes = [
         RowPrompt(prompt, row, clipped_box(source.xyxy[row], image_hw))
-        for row, prompt in zip(rows, by_box, strict=True)
+        for row, prompt in zip(rows, prompts, strict=True)
         if prompt is not None or options.invalid_boxes != "drop"
     ]
-    of_points = [
+    from_points = [
         RowPrompt(prompt, None, prompt.extent_xyxy)
         for prompt in prompts_from_points(points, image_hw)
     ]
-    return [*of_boxes, *of_points]
+    return [*from_boxes, *from_points]

@@ -1,1 +1,1 @@
-"""Rows of detections: what comes in with a prompt, and what goes out with its mask."""
+"""Rows of detections: the input rows of prompts and the output rows of masks."""

@@ -1,4 +1,4 @@
-"""Names of columns, and which of them a prompt hands on to its mask."""
+"""Names of columns, and the columns of a prompt that do not apply to its mask."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ CLASS_NAME = "class_name"
 DETECTION_ID = "detection_id"
 RLE_MASK = "rle_mask"
 
-# Written by this package alone.
+# Written only by this package.
 PROMPT_DETECTION_ID = "prompt_detection_id"
 SAM2_SCORE = "sam2_score"
 
 UNTRACKED = -1
-"""The `tracker_id` of an object that no tracker follows, beside others that one does."""
+"""The `tracker_id` of an untracked object among tracked ones."""
 
-# Columns that describe the mask or the box which came in with the prompt: its outline, measured
-# areas, COCO's `area` and `iscrowd`, a semantic model's map. Serialisers and exporters would write
-# them beside the new mask, so they do not travel on.
-OF_THE_OLD_MASK = (
+# Columns that describe the mask or box of the prompt itself: its outline, measured areas, COCO's
+# `area` and `iscrowd`, a semantic model's map. Serialisers and exporters would write them next to
+# the new mask, so they are dropped.
+_OLD_MASK_COLUMNS = (
     "polygon",
     RLE_MASK,
     "area",
@@ -28,13 +28,13 @@ OF_THE_OLD_MASK = (
     "confidence_mask",
 )
 
-# `bounding_rect` writes these four. The last three are common words: without the first they are
-# somebody's own columns, and stay.
-_OF_THE_OLD_RECTANGLE = ("rect", "width", "height", "angle")
+# The block `bounding_rect` writes these four. The last three are common words: without the first
+# they are the user's own columns, and are retained.
+_OLD_RECTANGLE_COLUMNS = ("rect", "width", "height", "angle")
 
 
-def of_the_old_mask(columns: Iterable[str]) -> set[str]:
-    """Return those of some columns that describe the mask or the box that came in."""
+def outdated_columns(columns: Iterable[str]) -> set[str]:
+    """Return the columns that describe the mask or box of the prompt, and not the new mask."""
     columns = set(columns)
-    rectangle = set(_OF_THE_OLD_RECTANGLE) if _OF_THE_OLD_RECTANGLE[0] in columns else set()
-    return columns & (set(OF_THE_OLD_MASK) | rectangle)
+    rectangle = set(_OLD_RECTANGLE_COLUMNS) if _OLD_RECTANGLE_COLUMNS[0] in columns else set()
+    return columns & (set(_OLD_MASK_COLUMNS) | rectangle)

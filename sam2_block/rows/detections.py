@@ -1,7 +1,7 @@
-"""The rows that go in with the prompts and come out with the masks.
+"""Reads the input rows of prompts, and makes the output rows of masks.
 
-Row by row, an object keeps who it is: its class, its track and every further column that the
-detector or a block in between gave it.
+Each output row keeps the identity of its object: its class, its track and every further column from
+the detector or a block in between.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sam2_block.rows.columns import (
     PROMPT_DETECTION_ID,
     RLE_MASK,
     UNTRACKED,
-    of_the_old_mask,
+    outdated_columns,
 )
 from sam2_block.rows.merging import extend_merge
 from sam2_block.rows.row_checks import checked_rows
@@ -32,22 +32,22 @@ POINT_CLASS_ID = class_id_of_name(POINT_CLASS_NAME)
 
 Indices = NDArray[np.intp]
 
-# Columns that say the same of every row of an image, and what they say of an image on its own.
-_OF_THE_IMAGE = {"scaling_relative_to_parent": 1.0, "scaling_relative_to_root_parent": 1.0}
+# Columns with one value for all rows of an image, and that value for an image without a parent.
+_IMAGE_COLUMNS = {"scaling_relative_to_parent": 1.0, "scaling_relative_to_root_parent": 1.0}
 
-# Rows are made here, so from here on others can be merged with them.
+# This module makes rows, so merging must support them from here on.
 extend_merge()
 
 
 def read_rows(detections: Any) -> sv.Detections:
-    """Read what a detector, or a block behind one, gives as prompts.
+    """Read the detections of a detector, or of a block after one, as prompts.
 
     Args:
-        detections: Detections, of which nothing is changed.
+        detections: Detections, which are not modified.
 
     Returns:
-        Rows whose columns are checked, without masks. The boxes of rows that came with masks
-        enclose the last pixels of these (`masks.boxes`).
+        Rows with checked columns and without masks. Boxes of rows that had masks enclose the last
+        pixels of these (`masks.mask_boxes`).
 
     Raises:
         PromptError: A column cannot be read; see `row_checks.checked_rows`.
@@ -58,21 +58,21 @@ def read_rows(detections: Any) -> sv.Detections:
         rows.xyxy = boxes_over_masks(rows.xyxy, rows.mask)
     elif rle is not None:
         rows.xyxy = boxes_over_rle(rows.xyxy, rle)
-    # Read once: where rows pass here again, their boxes stay as they are.
+    # Without masks, reading the rows again does not move their boxes again.
     rows.mask = None
     rows.data.pop(RLE_MASK, None)
     return rows
 
 
 def rows_of_classes(detections: sv.Detections, class_filter: Sequence[str] | None) -> Indices:
-    """Return the indices of the rows whose class is in `class_filter`; of all without a filter."""
+    """Return the indices of rows whose class is in `class_filter`; all indices without a filter."""
     if not class_filter:
         return np.arange(len(detections))
     return np.flatnonzero(np.isin(class_names(detections), list(class_filter)))
 
 
 def class_names(detections: sv.Detections) -> NDArray[Any]:
-    """Return the class name of each row; where there are none, the class id as text."""
+    """Return the class name of each row; without names, the class id as text, or `object`."""
     if CLASS_NAME in detections.data:
         return np.asarray(detections.data[CLASS_NAME])
     if detections.class_id is not None:
@@ -82,50 +82,50 @@ def class_names(detections: sv.Detections) -> NDArray[Any]:
 
 def prompt_rows(
     detections: sv.Detections,
-    kept: Indices,
+    indices: Indices,
     point_boxes_xyxy: Sequence[tuple[float, float, float, float]],
 ) -> sv.Detections:
-    """Make one row a prompt: the detections' rows, then one for each object given by points.
+    """Make one row per prompt: the detections' rows, then one for each object given by points.
 
     Args:
-        detections: Detections, whose masks are not looked at; nothing of them is changed.
-        kept: Indices of the rows to take, in order.
-        point_boxes_xyxy: The box around the points of each object that is given by points.
+        detections: Detections, which are not modified; their masks are ignored.
+        indices: Indices of the rows to use, in order.
+        point_boxes_xyxy: The box around the points of each object given by points.
 
     Returns:
         Rows without masks, with `class_name`, `class_id`, `prompt_detection_id` and a new
-        `detection_id`; `confidence` is the detector's, NaN where it gave none. Classes with a name
-        and no number have a number made of the name (`class_ids`). A point's object is of class
-        `foreground`, whose number no other class here has; it has an empty `prompt_detection_id`,
-        is untracked (-1) where others are tracked, and has the null value of their type (NaN, 0,
-        False, empty text or None) in further columns.
+        `detection_id`; `confidence` is the detector's, NaN if it returned none. Classes that have
+        only a name get an id from the name (`class_ids`). An object given by points has the class
+        `foreground`, whose id no other class of the rows has, and an empty `prompt_detection_id`.
+        It is untracked (-1) if others are tracked, and has the null value of the column's type
+        (NaN, 0, False, empty text or None) in further columns.
     """
-    count, point_objects = len(kept), len(point_boxes_xyxy)
+    count, point_objects = len(indices), len(point_boxes_xyxy)
     total = len(detections)
 
     def extended(values: Any, fill: Any = None) -> NDArray[Any]:
-        return _extended(_column(values)[kept], point_objects, fill)
+        return _extended(_column(values)[indices], point_objects, fill)
 
-    outdated = of_the_old_mask(detections.data)
+    outdated = outdated_columns(detections.data)
     data = {
-        name: extended(values, _OF_THE_IMAGE.get(name))
+        name: extended(values, _IMAGE_COLUMNS.get(name))
         for name, values in detections.data.items()
         if name not in outdated
     }
     data[CLASS_NAME] = np.array(
-        [*class_names(detections)[kept].tolist(), *[POINT_CLASS_NAME] * point_objects],
+        [*class_names(detections)[indices].tolist(), *[POINT_CLASS_NAME] * point_objects],
         dtype=np.str_,
     )
     prompt_ids = detections.data.get(DETECTION_ID)
-    prompt_ids = _new_ids(count) if prompt_ids is None else [str(prompt_ids[i]) for i in kept]
+    prompt_ids = _new_ids(count) if prompt_ids is None else [str(prompt_ids[i]) for i in indices]
     data[PROMPT_DETECTION_ID] = np.array([*prompt_ids, *[""] * point_objects], dtype=np.str_)
     data[DETECTION_ID] = np.array(_new_ids(count + point_objects), dtype=np.str_)
     class_id = _class_ids(detections)
     confidence = detections.confidence
     confidence = np.full(total, np.nan) if confidence is None else confidence
     tracker_id = detections.tracker_id
-    with np.errstate(over="ignore"):  # such a box is invalid, and its row gets another
-        boxes = detections.xyxy[kept].astype(np.float32)
+    with np.errstate(over="ignore"):  # an invalid box, which its row's new box replaces
+        boxes = detections.xyxy[indices].astype(np.float32)
     point_boxes = np.array(point_boxes_xyxy, dtype=np.float32).reshape(-1, 4)
     return sv.Detections(
         xyxy=np.concatenate([boxes, point_boxes]),
@@ -139,7 +139,7 @@ def prompt_rows(
 
 
 def _class_ids(detections: sv.Detections) -> NDArray[Any]:
-    """Return the number of each row's class; 0 where the detector gave neither number nor name."""
+    """Return the class id of each row; 0 if the detector returned neither ids nor names."""
     if detections.class_id is not None:
         return np.asarray(detections.class_id)
     if CLASS_NAME not in detections.data:
@@ -148,10 +148,10 @@ def _class_ids(detections: sv.Detections) -> NDArray[Any]:
 
 
 def _point_class_id(detections: sv.Detections, class_id: NDArray[Any]) -> int:
-    """Return the number of the class `foreground`: the same in all images, unless it is taken."""
+    """Return the id of the class `foreground`: the same in all images, unless it is taken."""
     names = class_names(detections).tolist()
     pairs = zip(class_id.tolist(), names, strict=True)
-    taken = {number for number, name in pairs if name != POINT_CLASS_NAME}
+    taken = {id_ for id_, name in pairs if name != POINT_CLASS_NAME}
     return class_id_of_name(POINT_CLASS_NAME, taken) if taken else POINT_CLASS_ID
 
 
@@ -160,7 +160,7 @@ def _new_ids(count: int) -> list[str]:
 
 
 def _column(values: Any) -> NDArray[Any]:
-    """Return a column as an array; one whose cells differ in shape holds objects."""
+    """Return a column as an array, of objects if its cells differ in shape."""
     if isinstance(values, np.ndarray):
         return values
     try:
@@ -170,7 +170,7 @@ def _column(values: Any) -> NDArray[Any]:
 
 
 def object_column(values: Sequence[Any]) -> NDArray[Any]:
-    """Return a column that holds values as they are, `(N,)`, whatever their shapes."""
+    """Return an object column of the unchanged values, `(N,)`, whatever their shapes."""
     column = np.empty(len(values), dtype=object)
     column[:] = values
     return column
@@ -189,8 +189,8 @@ def _extended(column: NDArray[Any], rows: int, fill: Any = None) -> NDArray[Any]
 def _null_of(column: NDArray[Any]) -> Any:
     """Return the null value of a column's type.
 
-    Text is empty text also in a column of objects, as the engine pads the names of keypoints; where
-    the values are lists or arrays, such as a row's keypoints, it is an empty list.
+    For a column of objects it depends on the values: empty text for text, as the engine pads the
+    names of keypoints; an empty list for lists and arrays, such as a row's keypoints; else None.
     """
     if column.dtype.kind == "O":
         if len(column) and all(

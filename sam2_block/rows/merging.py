@@ -1,12 +1,12 @@
-"""Rows of this package beside rows of others in `sv.Detections.merge`.
+"""Support for rows of this package in `sv.Detections.merge`.
 
 The engine's blocks combine rows by that method (`detections_combine`, `detections_stitch`,
 `detections_consensus`), and it raises unless all parts have the same columns and all or none have
-tracks. Rows of this package have two columns that no other block writes, and those of its prompt.
+tracks. Rows of this package have two columns that no other block writes, and those of their prompt.
 No choice of columns satisfies every pair: rows without a track must have `tracker_id=None` to
 merge with an untracked model's, and an array to merge with tracked rows of a second step.
 
-So the method is extended, for lists that hold rows of this package and for no others.
+So the method is extended, but only for lists that contain rows of this package.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ import supervision as sv
 
 from sam2_block.rows.columns import PROMPT_DETECTION_ID, SAM2_SCORE, UNTRACKED
 
-# What rows that are not of this package have in its columns.
+# Values of this package's columns in other rows.
 _OWN_COLUMNS = {SAM2_SCORE: np.float32(np.nan), PROMPT_DETECTION_ID: np.str_("")}
 
 
 def aligned(parts: Iterable[sv.Detections]) -> list[sv.Detections]:
-    """Give detections the same columns where some of them are rows of this package.
+    """Give detections the same columns if some of them are rows of this package.
 
-    A column that one part lacks is left out of all, as is a key of `metadata`; a made-up value
-    could be taken for a measured one. `sam2_score` and `prompt_detection_id` stay, NaN and empty
-    for the rows of others. Where one part is tracked, rows of the others are untracked (-1).
+    A column or a `metadata` key that one part lacks is dropped from all parts, because an invented
+    value could be mistaken for a measured one. `sam2_score` and `prompt_detection_id` are retained:
+    NaN and empty in other rows. If one part is tracked, rows of untracked parts are untracked (-1).
 
     Args:
-        parts: Detections, of which nothing is changed.
+        parts: Detections, which are not modified.
 
     Returns:
-        The parts, in order; without rows of this package as they are.
+        The parts that have rows, in order; all parts unchanged if no row is of this package.
     """
     parts = list(parts)
-    filled = [part for part in parts if len(part)]
-    if not any(SAM2_SCORE in part.data for part in filled):
+    non_empty = [part for part in parts if len(part)]
+    if not any(SAM2_SCORE in part.data for part in non_empty):
         return parts
-    shared = set.intersection(*(set(part.data) for part in filled)) | set(_OWN_COLUMNS)
-    shared_metadata = set.intersection(*(set(part.metadata) for part in filled))
-    tracked = any(part.tracker_id is not None for part in filled)
-    return [_with_columns(part, shared, shared_metadata, tracked) for part in filled]
+    shared = set.intersection(*(set(part.data) for part in non_empty)) | set(_OWN_COLUMNS)
+    shared_metadata = set.intersection(*(set(part.metadata) for part in non_empty))
+    tracked = any(part.tracker_id is not None for part in non_empty)
+    return [_with_columns(part, shared, shared_metadata, tracked) for part in non_empty]
 
 
 def _with_columns(
@@ -62,7 +62,7 @@ def _with_columns(
 
 
 def extend_merge() -> None:
-    """Let `sv.Detections.merge` take rows of this package beside any others; once a process."""
+    """Extend `sv.Detections.merge` to rows of this package among others; once per process."""
     original = sv.Detections.merge.__func__
     if hasattr(original, "extended_by"):
         return

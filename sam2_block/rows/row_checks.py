@@ -1,7 +1,7 @@
-"""One check of the rows that a detector, a tracker or a block in between gives.
+"""Validation of rows from a detector, a tracker or a block in between.
 
-Programs fill `sv.Detections` in by hand, and supervision checks little of it: a tracker id of None,
-a column that is a row short. Whatever passes here has the types that the rest of the package reads.
+Programs fill in `sv.Detections` by hand, and supervision checks little: a tracker id may be None, a
+column one row short. Rows that pass have the types that the rest of the package expects.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _MAX_SHOWN = 80
 
 
 def checked_rows(detections: Any) -> sv.Detections:
-    """Return detections whose columns have the types and lengths that they should have.
+    """Return detections as rows whose columns have the expected types and lengths.
 
     Args:
-        detections: Detections, of which nothing is changed.
+        detections: Detections, which are not modified.
 
     Returns:
-        Rows with `xyxy` `(N, 4)` float, not necessarily finite; `mask` as it is; `confidence`
+        Rows with `xyxy` `(N, 4)` float, not necessarily finite; `mask` unchanged; `confidence`
         float or None, NaN in rows without a finite one; `class_id` int64 or None; `tracker_id`
-        int64 or None, -1 in rows without a track; `class_name` as text. Other columns are as they
-        are, with a value for each row.
+        int64 or None, -1 in rows without a track; `class_name` as text. Other columns are
+        unchanged, with a value for each row.
 
     Raises:
-        PromptError: They are no `sv.Detections`, or a column cannot be read; the message names the
-            column, the row, and what is expected.
+        PromptError: The value is not `sv.Detections`, or a column cannot be read; the message
+            names the column, the row, and what is expected.
     """
     if not isinstance(detections, sv.Detections):
         raise PromptError(f"boxes: expected sv.Detections; got {type(detections).__name__}.")
@@ -69,7 +69,7 @@ def _problem(column: str, expected: str, value: Any, row: int | None = None) -> 
 
 
 def checked_boxes(values: Any) -> NDArray[Any]:
-    """Return boxes as an array of numbers, `(N, 4)`; `checked_rows` says which errors."""
+    """Return boxes as an array of numbers, `(N, 4)`; raises the errors of `checked_rows`."""
     expected = "numbers of shape (N, 4), as x1, y1, x2, y2"
     array = _array("xyxy", values, expected)
     if array.size == 0 and array.ndim in (1, 2) and len(array) == 0:
@@ -89,7 +89,7 @@ def _masks(masks: Any, count: int) -> Any:
     if masks is None:
         return None
     expected = f"None, sv.CompactMask or an array of bool, ({count}, H, W)"
-    # Only lengths are read here: a compact mask would be widened to tell more.
+    # Only lengths are checked: for more, compact masks would have to be made dense.
     if not isinstance(masks, (np.ndarray, CompactMask)):
         raise _problem("mask", expected, masks)
     if len(masks.shape) != 3 or masks.shape[0] != count:
@@ -100,7 +100,7 @@ def _masks(masks: Any, count: int) -> Any:
 
 
 def _numbers(column: str, values: Any, count: int) -> NDArray[np.float32] | None:
-    """Read a column of numbers; None, NaN and infinity stand for no number."""
+    """Read a column of numbers; None, NaN and infinity become NaN."""
     if values is None:
         return None
     array = _column(column, values, count, "a number or None for each row")
@@ -118,7 +118,7 @@ def _numbers(column: str, values: Any, count: int) -> NDArray[np.float32] | None
 def _integers(
     column: str, values: Any, count: int, missing: int | None = None
 ) -> NDArray[np.int64] | None:
-    """Read a column of whole numbers; `missing` is what None and NaN stand for, if they may be."""
+    """Read a column of whole numbers; None and NaN become `missing`, and raise without one."""
     if values is None:
         return None
     expected = "a whole number of 64 bits" + ("" if missing is None else ", or None if untracked")
@@ -147,7 +147,7 @@ def _is_int64(value: Any) -> bool:
 
 
 def _number(column: str, value: Any, row: int) -> float:
-    """Read one number; one beyond what a float can hold becomes infinite."""
+    """Read one number; a number too large for a float becomes infinite."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -165,7 +165,7 @@ def _columns(data: Any, count: int) -> dict[str, Any]:
     for name, values in data.items():
         if not isinstance(name, str):
             raise _problem("data", "names of columns", name)
-        read: Callable[..., Any] = _names if name == CLASS_NAME else _further
+        read: Callable[..., Any] = _names if name == CLASS_NAME else _other_column
         columns[name] = read(_shown_name(name), values, count)
     return columns
 
@@ -184,8 +184,8 @@ def _names(column: str, values: Any, count: int) -> NDArray[np.str_]:
     return np.array(names, dtype=np.str_)
 
 
-def _further(column: str, values: Any, count: int) -> Any:
-    """Check a column that goes along: it has a value for each row, whatever that is."""
+def _other_column(column: str, values: Any, count: int) -> Any:
+    """Check only that a column has a value for each row, of any type."""
     is_column = isinstance(values, (list, tuple)) or (
         isinstance(values, np.ndarray) and values.ndim > 0
     )
@@ -211,7 +211,7 @@ def _array(column: str, values: Any, expected: str) -> NDArray[Any]:
     if not isinstance(values, (list, tuple)):
         raise _problem(column, expected, values)
     try:
-        # Each cell is looked at: NumPy makes floats of bools and whole numbers beside them.
+        # As objects, so that each cell is checked: NumPy would turn bools and integers into floats.
         return np.array(values, dtype=object)
     except ValueError as error:  # cells of different shapes
         raise _problem(column, expected, values) from error
@@ -220,7 +220,7 @@ def _array(column: str, values: Any, expected: str) -> NDArray[Any]:
 def _length_problem(column: str, length: int, count: int) -> PromptError:
     return PromptError(
         f"boxes: {column}: expected {count} values, one for each box; got {length}."
-        f" Row {min(length, count)} is the first without its partner."
+        f" Row {min(length, count)} is the first without a counterpart."
     )
 
 

@@ -41,7 +41,7 @@ POINT = [[5, 5]]
         ({"points": [[1, "a"]]}, None, "expected y to be a finite number; got 'a'."),
         ({"points": [[1, "$inputs.y"]]}, None, "expected y to be a finite number; got '$inputs"),
         ({"points": "abc"}, "points", "expected a list of points"),
-        ({"points": {"x": 5, "y": 5}}, "points", "One point is a list of one"),
+        ({"points": {"x": 5, "y": 5}}, "points", "Put a single point in a list"),
         ({"points": POINT, "threshold": 1.5}, "threshold", "expected 0 to 1; got 1.5."),
         ({"points": POINT, "threshold": -0.1}, "threshold", "expected 0 to 1; got -0.1."),
         # Pydantic would read these as numbers and truth values, and `run` would not.

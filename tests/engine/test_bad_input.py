@@ -116,7 +116,7 @@ def test_boxes_that_are_no_detections_are_refused_by_the_engine(
         ([[[5, 5]], [[5, -1]]], "image 1: points: object 1, point 0: (5, -1) lies outside"),
         ([[float("nan"), 5]], "image 1: points: object 0, point 0: expected x to be a finite"),
         ([[1, 2, "false"]], "image 1: points: object 0, point 0: expected positive to be true"),
-        ([[[5, 5]], [5, 5]], "image 1: points: object 1: expected a list of points, as its"),
+        ([[[5, 5]], [5, 5]], "image 1: points: object 1: expected a list of points, like"),
         ([[5]], "image 1: points: object 0, point 0: expected {x, y, positive} or (x, y["),
     ],
 )
@@ -184,9 +184,9 @@ def test_threshold_as_an_input(threshold: float, fake_backend: FakeBackend) -> N
         ("multimask_output", "off", "expected true or false; got 'off'."),
         ("multimask_output", 5, "expected true or false; got 5."),
         ("points", "abc", "expected a list of points, such as"),
-        ("points", '[{"x": 1, "y": 2}]', "JSON text has to be parsed."),
+        ("points", '[{"x": 1, "y": 2}]', "parse JSON text first."),
         ("points", 5, "expected a list of points, such as"),
-        ("points", {"x": 1, "y": 2}, "One point is a list of one"),
+        ("points", {"x": 1, "y": 2}, "Put a single point in a list"),
     ],
 )
 def test_value_of_an_input_is_refused_before_anything_runs(

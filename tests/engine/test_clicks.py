@@ -32,8 +32,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "text untruth": ([{**CLICK, "positive": "false"}], "to be true or false; got 'false'."),
     "on the right edge": ([{"x": 80, "y": 30}], "expected absolute pixels, 0 <= x < 80"),
     "negative": ([[-1, 5]], "(-1, 5) lies outside the image (80 wide, 60 high)"),
-    "JSON text": ('[{"x": 40, "y": 30}]', "JSON text has to be parsed."),
-    "one click without its list": ({"x": 40, "y": 30}, "One point is a list of one"),
+    "JSON text": ('[{"x": 40, "y": 30}]', "parse JSON text first."),
+    "one click without its list": ({"x": 40, "y": 30}, "Put a single point in a list"),
 }
 WAYS = {
     "all images": parameter("clicks"),

@@ -11,7 +11,7 @@ import supervision as sv
 from pycocotools import mask as coco_mask
 from roboflow_workflows.execution_engine.entities.base import WorkflowImageData
 
-from sam2_block.rows.columns import of_the_old_mask
+from sam2_block.rows.columns import outdated_columns
 from tests.matrix.entries import Entry
 from tests.matrix.running import Results
 from tests.matrix.scenes import MANY, SOURCE_ROW, Picture
@@ -223,7 +223,7 @@ def _problems_of_prompts(before: sv.Detections, after: sv.Detections) -> Iterato
     ids = before.data.get("detection_id")
     if ids is not None and list(after.data["prompt_detection_id"]) != list(map(str, ids)):
         yield "rows are not in the order of the boxes"
-    replaced = _REPLACED | of_the_old_mask(before.data)
+    replaced = _REPLACED | outdated_columns(before.data)
     for name, column in before.data.items():
         if name in replaced or "parent" in name or name == "prompt_detection_id":
             continue
@@ -234,7 +234,7 @@ def _problems_of_prompts(before: sv.Detections, after: sv.Detections) -> Iterato
         elif repr(np.asarray(after.data[name]).tolist()) != repr(np.asarray(column).tolist()):
             yield f"column {name} has changed"
     # In tensor mode the RLE is the mask itself.
-    outdated = (of_the_old_mask(before.data) & set(after.data)) - {"rle_mask"}
+    outdated = (outdated_columns(before.data) & set(after.data)) - {"rle_mask"}
     if outdated:
         yield f"columns of the old mask beside the new one: {sorted(outdated)}"
     for name in ("class_id", "tracker_id"):

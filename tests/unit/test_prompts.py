@@ -99,10 +99,10 @@ def test_invalid_box_has_a_point_inside_the_image(box: tuple[float, ...]) -> Non
 
 def test_boxes_taken_keep_the_index_that_the_caller_knows() -> None:
     boxes = np.array([[1, 2, 3, 4], [5, 6, 7, 8], [np.nan, 0, 1, 1]])
-    (prompt,) = prompts_from_boxes(boxes, IMAGE_HW, "error", kept=[1])
+    (prompt,) = prompts_from_boxes(boxes, IMAGE_HW, "error", indices=[1])
     assert prompt == Prompt(box_xyxy=(5, 6, 7, 8))
     with pytest.raises(PromptError, match=r"^box 2: "):
-        prompts_from_boxes(boxes, IMAGE_HW, "error", kept=[2])
+        prompts_from_boxes(boxes, IMAGE_HW, "error", indices=[2])
 
 
 @pytest.mark.parametrize(
@@ -135,11 +135,11 @@ def test_points_are_read(given: Any, objects: list[list[LabeledPoint]]) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ("points", r"^points: expected a list of points, such as \[\{.*; got 'points'\. One"),
+        ("points", r"^points: expected a list of points, such as \[\{.*; got 'points'\. Put"),
         (7, r"^points: expected a list of points, such as .*; got 7\. "),
         # One point without its list: half the people write it so.
-        ({"x": 1, "y": 2}, r"got \{'x': 1, 'y': 2\}\. One point is a list of one"),
-        ('[{"x": 1, "y": 2}]', r"JSON text has to be parsed\.$"),
+        ({"x": 1, "y": 2}, r"got \{'x': 1, 'y': 2\}\. Put a single point in a list,"),
+        ('[{"x": 1, "y": 2}]', r"parse JSON text first\.$"),
         ([[1]], r"object 0, point 0: .* got \[1\]"),
         ([[1, 2, True, 4]], r"object 0, point 0: .* got \[1, 2, True, 4\]"),
         ([[1, 2], [3]], "object 0, point 1: "),
@@ -177,7 +177,7 @@ def test_malformed_points_are_named(given: Any, says: str) -> None:
 
 @pytest.mark.parametrize("one_point", [[1, 2], [1, 2, True], ["a"], [None]])
 def test_point_without_its_list_is_named(one_point: Any) -> None:
-    with pytest.raises(PromptError, match=r"^points: (?!.*neighbours)"):
+    with pytest.raises(PromptError, match=r"^points: (?!.*other objects)"):
         parse_point_objects(one_point)
 
 

@@ -46,7 +46,7 @@ from sam2_block.rows.columns import (
     DETECTION_ID,
     PROMPT_DETECTION_ID,
     SAM2_SCORE,
-    of_the_old_mask,
+    outdated_columns,
 )
 from sam2_block.rows.detections import POINT_CLASS_NAME, object_column, read_rows
 from sam2_block.rows.row_checks import checked_boxes, shown
@@ -194,7 +194,7 @@ def _class_ids(rows: sv.Detections, names: dict[int, str]) -> list[int]:
 def _entry(rows: sv.Detections, index: int) -> dict[str, Any]:
     """Return a row's entry of `bboxes_metadata`."""
     source = _source_entry(rows, index) or {}
-    outdated = of_the_old_mask(source)
+    outdated = outdated_columns(source)
     entry = {key: value for key, value in source.items() if key not in outdated}
     for name in POINT_COLUMNS:
         if entry.get(name) is not None:
