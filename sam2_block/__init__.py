@@ -1,9 +1,9 @@
 """A detector's boxes become SAM 2 masks: blocks for the Roboflow Workflows engine.
 
-Set `WORKFLOWS_PLUGINS=sam2_block` and the engine loads this module as a plugin. Importing it costs
-next to nothing: neither the engine nor torch nor `sam2` is imported before a block is asked for,
-because an ImportError in one plugin fails every workflow on a server, and because the engine's
-configuration is frozen by its first import, which is the host's to make.
+Set `WORKFLOWS_PLUGINS=sam2_block` and the engine loads this module as a plugin. Importing it is
+cheap: the engine, torch and `sam2` are imported only when a block is requested. There are two
+reasons: an ImportError in one plugin fails every workflow on a server, and the engine's
+configuration is frozen by its first import, which must be the host's.
 
 Without the engine, use `sam2_block.Segmenter`.
 """
@@ -57,7 +57,7 @@ def _serialise_predictions(predictions: Any) -> dict[str, Any]:
     return serialise_predictions(predictions)
 
 
-# Of this plugin's kind only: an entry for one of the engine's would hold for every workflow.
+# Only this plugin's kind: an entry for one of the engine's kinds would apply to every workflow.
 KINDS_SERIALIZERS: dict[str, Callable[[Any], Any]] = {PREDICTIONS_KIND_NAME: _serialise_predictions}
 
 
@@ -75,7 +75,7 @@ def _setting(name: str) -> Any:
     return _settings().value_of(name)
 
 
-# The engine calls these once a step. A caller's own init parameter `sam2_block.<name>` wins.
+# The engine calls these once per step. A caller's own init parameter `sam2_block.<name>` wins.
 REGISTERED_INITIALIZERS: dict[str, Callable[[], Any]] = {
     **{name: functools.partial(_setting, name) for name in SETTING_NAMES},
     "backend": lambda: None,

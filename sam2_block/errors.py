@@ -6,24 +6,24 @@ Sam2BlockError
 │   ├── ImageError                     the image cannot be segmented
 │   ├── PromptError                    a box or a point cannot be used
 │   ├── OptionError                    an option has a value outside its range
-│   ├── EndpointNotAllowedError        the workflow names a server that it may not
-│   ├── ExecutionNotAllowedError       it may not run where the workflow says
+│   ├── EndpointNotAllowedError        the workflow names a server that is not allowed
+│   ├── ExecutionNotAllowedError       SAM 2 may not run where the workflow requires
 │   └── ClosedError                    the segmenter or the step is closed
 ├── ForkError                          a forked process cannot use what its parent used
 ├── SettingsError                      the operator's configuration is at fault
 ├── CheckpointError                    the weights cannot be used
-│   ├── CheckpointNotFoundError        they are in none of the places searched
-│   └── CheckpointInvalidError         the file is not what its name says
-├── ModelError                         the model ran, and gave nothing that can be used
+│   ├── CheckpointNotFoundError        they are in none of the locations searched
+│   └── CheckpointInvalidError         the file does not match its name
+├── ModelError                         the model ran, but gave no usable result
 └── RemoteError                        a server did not respond as it should
     ├── RemoteConnectionError          no connection, or it broke
     ├── RemoteTimeoutError             no response in time
-    ├── RemoteStatusError              a response that is an error
-    └── RemoteAnswerError              an answer that is not what the endpoint promises
+    ├── RemoteStatusError              a response with an error status
+    └── RemoteAnswerError              a response that violates the endpoint's format
 ```
 
-A message says what was expected, what was given, and what to do. None holds a secret: the Workflows
-engine shows `str(error)` to the caller.
+A message states what was expected, what was given, and what to do. No message holds a secret: the
+Workflows engine shows `str(error)` to the caller.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ class OptionError(InputError):
 
 
 class EndpointNotAllowedError(InputError):
-    """A workflow names a server that the operator did not allow, or something that is no server."""
+    """A workflow names a server that the operator did not allow, or that is not a server at all."""
 
 
 class ExecutionNotAllowedError(InputError):
-    """SAM 2 may not run where the request says: by the operator's word, or while offline."""
+    """SAM 2 may not run where requested: not allowed by the operator, or not while offline."""
 
 
 class ClosedError(InputError):
@@ -68,7 +68,7 @@ class ClosedError(InputError):
 
 
 class ForkError(Sam2BlockError):
-    """A process was forked at a moment, or uses a device, that keeps it from running SAM 2."""
+    """A forked process cannot run SAM 2, because of the moment of the fork or of its device."""
 
 
 class SettingsError(Sam2BlockError):
@@ -80,7 +80,7 @@ class CheckpointError(Sam2BlockError):
 
 
 class CheckpointNotFoundError(CheckpointError):
-    """The weights are in none of the places searched; the message lists the places."""
+    """The weights are in none of the locations searched; the message lists them."""
 
 
 class CheckpointInvalidError(CheckpointError):
@@ -88,7 +88,7 @@ class CheckpointInvalidError(CheckpointError):
 
 
 class ModelError(Sam2BlockError):
-    """The model ran, and gave nothing that can be used, or ran out of memory."""
+    """The model ran, but gave no usable result, or ran out of memory."""
 
 
 class RemoteError(Sam2BlockError):
@@ -107,7 +107,7 @@ class RemoteError(Sam2BlockError):
         self.retry_after_s = retry_after_s
 
     def with_context(self, context: str) -> Self:
-        """Return the same error with a sentence after its message; every attribute is kept."""
+        """Return the same error, with its attributes, and a sentence appended to its message."""
         extended = copy.copy(self)
         extended.args = (f"{self} {context}",)
         return extended
@@ -125,10 +125,10 @@ class RemoteStatusError(RemoteError):
     """The server responded with an HTTP status other than 200.
 
     Attributes:
-        status: That status.
-        detail: What the server says, in its words, without the key; may be empty.
-        prompt_index: Which prompt of the request it complains of, where it says so.
-        refuses_format: Whether it complains of the format of masks.
+        status: The HTTP status.
+        detail: The server's own message, without the key; may be empty.
+        prompt_index: Index of the prompt that the server rejects, if its message names one.
+        refuses_format: Whether the server rejects the requested format of masks.
     """
 
     def __init__(
@@ -150,4 +150,4 @@ class RemoteStatusError(RemoteError):
 
 
 class RemoteAnswerError(RemoteError):
-    """The server's response is not what the endpoint promises; nothing of it is used."""
+    """The server's response violates the endpoint's format; no part of it is used."""

@@ -1,4 +1,4 @@
-"""Images as the engine hands them over, and the channels that SAM 2 is to see."""
+"""Input images, and the channels of them that SAM 2 uses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Image = NDArray[np.uint8]
 
 
 def as_image(pixels: object) -> Image:
-    """Check that `pixels` is an image and drop what SAM 2 does not see; nothing is copied.
+    """Check that `pixels` is an image and drop what SAM 2 does not use, without copying.
 
     Args:
         pixels: `uint8` array: `(H, W)` or `(H, W, 1)` grey, `(H, W, 3)` BGR, or `(H, W, 4)` BGRA,
@@ -26,7 +26,7 @@ def as_image(pixels: object) -> Image:
         A view of shape `(H, W)` or `(H, W, 3)`.
 
     Raises:
-        ImageError: It is anything else.
+        ImageError: `pixels` is anything else.
     """
     expected = "expected a uint8 array, (H, W) grey, (H, W, 3) BGR or (H, W, 4) BGRA"
     if not isinstance(pixels, np.ndarray):
@@ -47,14 +47,14 @@ def as_image(pixels: object) -> Image:
 
 
 def content_key(image: Image) -> tuple[tuple[int, ...], bytes]:
-    """Return what tells images apart by their pixels: shape and a 128-bit digest."""
-    # Of what Python has, SHA-256 is the fastest where processors have instructions for it.
+    """Return a key of an image's content: its shape and a 128-bit digest of its pixels."""
+    # SHA-256 is Python's fastest digest on processors with instructions for it.
     digest = hashlib.sha256(np.ascontiguousarray(image).data)
     return image.shape, digest.digest()[:16]
 
 
 def rgb_channels(image: Image) -> list[NDArray[np.uint8]]:
-    """Return the red, green and blue channel, each `(H, W)`; one grey channel stands for all."""
+    """Return the red, green and blue channel, each `(H, W)`; for a grey image only its channel."""
     if image.ndim == 2:
         return [image]
     return [image[..., 2], image[..., 1], image[..., 0]]

@@ -1,4 +1,4 @@
-"""Values as JSON has them."""
+"""Conversion of values to types that JSON has."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 
 def json_value(value: Any) -> Any:
-    """Return a value without what JSON cannot hold, as deep as it goes.
+    """Convert a value, and recursively its items, to types that JSON has.
 
-    A float that is not finite becomes None, of which JSON writes `null`. Arrays become lists, and
-    numbers of NumPy those of Python. Values that JSON knows nothing of (times, images) stay as
-    they are: their writer decides.
+    A float that is not finite becomes None, which is `null` in JSON. Arrays become lists, and
+    NumPy's numbers Python's. Values of other types (times, images) are returned unchanged: their
+    writer decides.
     """
     if isinstance(value, np.generic):
         value = value.item()

@@ -1,4 +1,4 @@
-"""Memory that runs out, whoever says so: one error of this package that says what to do."""
+"""Out-of-memory errors of all libraries, converted to one error that advises what to do."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import cv2
 
 from sam2_block.errors import ModelError
 
-# Of the allocators of GPUs, and of cuBLAS, which allocates its handle by itself.
+# From the allocators of GPUs, and from cuBLAS, which allocates its own handle.
 _DEVICE_MESSAGES = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
-# Of cuDNN, where no algorithm gets the memory that it works in (pytorch/pytorch#108645), or where
-# it has no algorithm at all.
+# From cuDNN, if no algorithm gets its workspace memory (pytorch/pytorch#108645), or if there is no
+# algorithm at all.
 _NO_ENGINE = "unable to find an engine to execute this computation"
 
-# Also of the CPU's allocator (`c10/core/impl/alloc_cpu.cpp`), whose error has no type of its own,
-# and of OpenCV's (`modules/core/src/alloc.cpp`).
+# Also from the CPU's allocator (`c10/core/impl/alloc_cpu.cpp`), whose error has no separate type,
+# and from OpenCV's (`modules/core/src/alloc.cpp`).
 _MESSAGES = (*_DEVICE_MESSAGES, "can't allocate memory", "Insufficient memory")
 
 
 @contextlib.contextmanager
 def naming_mask_memory_errors() -> Iterator[None]:
-    """Turn whatever says that memory ran out while masks are made into an error of this package.
+    """Convert any out-of-memory error while masks are made to an error of this package.
 
     Also a decorator: `@naming_mask_memory_errors()`.
 
@@ -42,14 +42,14 @@ def naming_mask_memory_errors() -> Iterator[None]:
 
 
 def is_memory_error(error: Exception) -> bool:
-    """Whether it says that there is no more memory; of PyTorch, NumPy, OpenCV or Python."""
+    """Return whether an error of PyTorch, NumPy, OpenCV or Python reports that memory ran out."""
     if isinstance(error, (RuntimeError, cv2.error)):
         return any(message in str(error) for message in _MESSAGES)
     return isinstance(error, MemoryError)
 
 
 def may_lack_device_memory(error: Exception) -> bool:
-    """Whether a GPU has no more memory, or may have none: less of the same work could succeed."""
+    """Return whether a GPU has, or may have, run out of memory: a smaller batch could succeed."""
     return isinstance(error, RuntimeError) and any(
         message in str(error) for message in (*_DEVICE_MESSAGES, _NO_ENGINE)
     )

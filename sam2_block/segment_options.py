@@ -1,4 +1,4 @@
-"""How to segment: the options of one request, and what they may be."""
+"""How to segment: the options of one request, and their checks."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class SegmentOptions:
 
     Attributes:
         version: One of `sam2_block.versions.NAMES`.
-        threshold: Least predicted quality of a mask, 0 to 1; rows below it are left out.
-        multimask_output: Let SAM 2 propose three masks and take the best, or one.
-        class_filter: Names of the classes to segment, other detections being dropped; None or
+        threshold: Minimum predicted quality of a mask, 0 to 1; rows below it are left out.
+        multimask_output: Whether SAM 2 proposes three masks, of which the best is selected, or one.
+        class_filter: Names of the classes to segment; other detections are dropped. None or
             empty for all.
         confidence_source: Whether `confidence` is SAM's predicted quality or the detector's.
         invalid_boxes: Whether a box that is not finite, or has no area in the image, gives an
@@ -64,7 +64,7 @@ def check_threshold(value: Any) -> float:
     """Return a number from 0 to 1.
 
     Raises:
-        OptionError: It is anything else; truth values and text are no numbers.
+        OptionError: The value is anything else; bools and text are not numbers.
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, _NUMBERS):
         raise OptionError(f"threshold: expected a number from 0 to 1; got {short_repr(value)}.")
@@ -74,10 +74,10 @@ def check_threshold(value: Any) -> float:
 
 
 def check_multimask_output(value: Any) -> bool:
-    """Return a truth value; 1 and 0 are taken for one.
+    """Return a bool; 1 and 0 are accepted.
 
     Raises:
-        OptionError: It is anything else; as a bool, any text would be true.
+        OptionError: The value is anything else, such as text: `bool` would make any text true.
     """
     if not isinstance(value, (np.bool_, *_NUMBERS)) or value not in (True, False):
         raise OptionError(f"multimask_output: expected true or false; got {short_repr(value)}.")
@@ -88,7 +88,7 @@ def check_class_filter(value: Any) -> list[str]:
     """Return a list of class names.
 
     Raises:
-        OptionError: It is anything else, such as one name without its list.
+        OptionError: The value is anything else, such as a single name.
     """
     is_list = isinstance(value, (list, tuple, set, frozenset))
     if not is_list or not all(isinstance(name, str) for name in value):

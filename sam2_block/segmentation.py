@@ -1,4 +1,4 @@
-"""From an image, boxes and points to detections with masks: the whole step, without the engine."""
+"""The whole step without the engine: from image, boxes and points to detections with masks."""
 
 from __future__ import annotations
 
@@ -42,19 +42,18 @@ def segment_image(
     first; only `threshold`, `class_filter` and `invalid_boxes: drop` leave rows out.
 
     Args:
-        backend: Where SAM 2 runs. It is not called where there is nothing to ask.
+        backend: Where SAM 2 runs. It is not called without a valid prompt.
         image: As `sam2_block.images.as_image` takes it.
-        detections: Boxes in pixels of the image; nothing of them is changed.
+        detections: Boxes in pixels of the image; they are not modified.
         points: As `sam2_block.prompts.parse_point_objects` takes them.
         options: How to segment.
         output: Form of `mask`.
         limits: Maximum numbers of boxes and points.
 
     Returns:
-        Detections with `mask` (`(N, H, W)`, a bool array or `CompactMasks`, which read like one),
-        `xyxy` (the tight box of the mask, or where that is empty the prompt's box inside the
-        image),
-        `confidence`, and the columns of `detections.prompt_rows` and `sam2_score` (float).
+        Detections with `mask` (`(N, H, W)`, a bool array or `CompactMasks`, which have the same
+        interface), `xyxy` (the tight box of the mask; if the mask is empty, the prompt's box inside
+        the image), `confidence`, the columns of `detections.prompt_rows`, and `sam2_score` (float).
 
     Raises:
         Sam2BlockError: The request, the settings or the checkpoint cannot be used.
@@ -64,27 +63,27 @@ def segment_image(
     source = read_rows(sv.Detections.empty() if detections is None else detections)
     prompts = row_prompts(source, points, image_hw, options, limits)
     warn_of_normalized_coordinates([one.prompt for one in prompts], image_hw)
-    # Before anything is computed that would be lost if there is no memory for them.
+    # Allocate the masks first: without memory for them, predictions would be computed in vain.
     array = MaskArray(len(prompts), image_hw, output.dense_mask_bytes, output.masks)
     predictions = _predict(backend, image, prompts, options)
-    kept = [
+    selected = [
         (prompt, prediction)
         for prompt, prediction in zip(prompts, predictions, strict=True)
         if np.float32(_score(prediction)) >= np.float32(options.threshold)
     ]
-    rows = _rows(source, kept, options.confidence_source)
-    _paste(rows, kept, array)
+    rows = _rows(source, selected, options.confidence_source)
+    _paste(rows, selected, array)
     return rows
 
 
 _Predicted = tuple[RowPrompt, MaskPrediction | None]
-"""An object, and what SAM 2 predicts for it; None for an invalid box."""
+"""An object and its prediction, which is None for an invalid box."""
 
 
 def _predict(
     backend: Backend, image: Image, prompts: Sequence[RowPrompt], options: SegmentOptions
 ) -> list[MaskPrediction | None]:
-    """Return one prediction an object."""
+    """Return one prediction per object, None for an invalid box."""
     valid = {index: one.prompt for index, one in enumerate(prompts) if one.prompt is not None}
     if not valid:
         return [None] * len(prompts)
@@ -103,21 +102,21 @@ def _score(prediction: MaskPrediction | None) -> float:
 
 
 def _rows(
-    source: sv.Detections, kept: Sequence[_Predicted], confidence_source: ConfidenceSource
+    source: sv.Detections, selected: Sequence[_Predicted], confidence_source: ConfidenceSource
 ) -> sv.Detections:
     """Make the rows of the objects, without masks."""
-    of_boxes = [prompt.source_row for prompt, _ in kept if prompt.source_row is not None]
-    of_points = [prompt.extent_xyxy for prompt, _ in kept if prompt.source_row is None]
-    rows: sv.Detections = prompt_rows(source, np.array(of_boxes, dtype=np.intp), of_points)
-    scores = np.array([_score(prediction) for _, prediction in kept], dtype=np.float32)
+    indices = [prompt.source_row for prompt, _ in selected if prompt.source_row is not None]
+    point_boxes = [prompt.extent_xyxy for prompt, _ in selected if prompt.source_row is None]
+    rows: sv.Detections = prompt_rows(source, np.array(indices, dtype=np.intp), point_boxes)
+    scores = np.array([_score(prediction) for _, prediction in selected], dtype=np.float32)
     rows.data[SAM2_SCORE] = scores
     rows.confidence = _confidence(rows.confidence, scores, confidence_source)
     return rows
 
 
-def _paste(rows: sv.Detections, kept: Sequence[_Predicted], array: MaskArray) -> None:
-    """Fill in the masks and their boxes: one mask at a time, no other stands at its full size."""
-    for row, (prompt, prediction) in enumerate(kept):
+def _paste(rows: sv.Detections, selected: Sequence[_Predicted], array: MaskArray) -> None:
+    """Fill in the masks and their boxes, with only one mask at full size at a time."""
+    for row, (prompt, prediction) in enumerate(selected):
         mask = prediction.mask() if prediction else EMPTY_MASK
         array.append(mask)
         rows.xyxy[row] = prompt.extent_xyxy if mask.is_empty else mask.box_xyxy
@@ -125,9 +124,9 @@ def _paste(rows: sv.Detections, kept: Sequence[_Predicted], array: MaskArray) ->
 
 
 def _confidence(
-    of_detector: NDArray[np.float32], of_sam: NDArray[np.float32], source: ConfidenceSource
+    detector: NDArray[np.float32], sam: NDArray[np.float32], source: ConfidenceSource
 ) -> NDArray[np.float32]:
-    """Choose the confidence; an object that no detector gave one to has SAM's."""
+    """Select the confidence; SAM's is used for objects without one from the detector."""
     if source == "sam":
-        return of_sam.copy()
-    return np.where(np.isnan(of_detector), of_sam, of_detector).astype(np.float32)
+        return sam.copy()
+    return np.where(np.isnan(detector), sam, detector).astype(np.float32)

@@ -1,4 +1,4 @@
-"""SAM 2 for programs that do not use the Workflows engine: made once, used, copied and closed."""
+"""SAM 2 for programs that do not use the Workflows engine."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Segmenter:
     """Turns boxes and points into masks, for programs that do not use the Workflows engine.
 
     Thread-safe. It can be copied, pickled, and used in a forked process. A copy reads the settings
-    anew, from the environment that it is first used in. A pickle holds the version, the `api_url`
+    again, from the environment in which it is first used. A pickle holds the version, the `api_url`
     and the backend that were given, and never a key: see `Segmenter.remote`. Close it, or use it
     as a context manager, to free what nothing else uses.
 
@@ -88,9 +88,9 @@ class Segmenter:
         Args:
             version: One of `sam2_block.versions.REMOTE_NAMES`.
             api_url: `https://serverless.roboflow.com`, `http://localhost:9001`, or the URL of a
-                dedicated deployment; by default what the environment says.
-            api_key: A key of Roboflow's; by default `ROBOFLOW_API_KEY`. It is sent to `api_url`,
-                and never part of a pickle: there, the environment's key is used.
+                dedicated deployment; by default the environment's.
+            api_key: A key of Roboflow's; by default `ROBOFLOW_API_KEY`. It is sent only to
+                `api_url` and never pickled; after unpickling, the environment's key is used.
             masks: See `Segmenter`.
 
         Raises:
@@ -100,7 +100,7 @@ class Segmenter:
         return cls(check_remote_version(version), backend=source, masks=masks)
 
     def _open(self, source: BackendSource) -> None:
-        """Get the backend.
+        """Read the settings and open the backend.
 
         Raises:
             Sam2BlockError: The settings cannot be used, or do not allow the version.
@@ -130,11 +130,11 @@ class Segmenter:
         return self._backend
 
     def close(self) -> None:
-        """End the use of the model, or of the connections; further calls are refused.
+        """Release the model or the connections; further calls raise `ClosedError`.
 
         Models, embeddings and connections belong to the process. They are freed when their last
         segmenter is closed, unless a step of a workflow has used them: steps share them for as
-        long as the process lives. A backend that was given is left open. Calls under way in other
+        long as the process lives. A backend that was given is left open. Calls running in other
         threads may fail. Closing twice does nothing.
         """
         if not self._is_closed:
@@ -157,13 +157,13 @@ class Segmenter:
         return self.__copy__()
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("_backend", "_user", "_output", "_limits")
-        return {name: value for name, value in vars(self).items() if name not in own}
+        excluded = ("_backend", "_user", "_output", "_limits")
+        return {name: value for name, value in vars(self).items() if name not in excluded}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._user = _User()
-        # Later: an error while a task is unpickled ends a worker of `multiprocessing` silently.
+        # Opened on first use: an error while unpickling silently ends a `multiprocessing` worker.
         self._backend = None
 
     def segment(
@@ -183,16 +183,16 @@ class Segmenter:
         Args:
             image_bgr: `uint8`, `(H, W, 3)` BGR, `(H, W, 4)` BGRA or `(H, W)` grey.
             detections: Each box is one object.
-            points: One flat list for one object, or one list an object; see
+            points: One flat list for one object, or one list per object; see
                 `sam2_block.prompts.parse_point_objects`.
-            threshold: This and what follows: see `SegmentOptions`.
+            threshold: See `SegmentOptions`.
             multimask_output: See `SegmentOptions`.
             class_filter: See `SegmentOptions`.
             confidence_source: See `SegmentOptions`.
             invalid_boxes: See `SegmentOptions`.
 
         Returns:
-            One row a box, then one row a point object; see `segment_image`.
+            One row per box, then one per object given by points; see `segment_image`.
 
         Raises:
             Sam2BlockError: The request, the settings or the checkpoint cannot be used.
@@ -222,8 +222,8 @@ class Segmenter:
     ) -> Iterator[sv.Detections]:
         """Segment a stream of images, of any length, in bounded memory.
 
-        The next request is taken while the images before it are segmented: a generator that reads
-        image files, or runs a detector, works meanwhile.
+        The next request is taken while the images before it are segmented, so a generator can read
+        image files or run a detector meanwhile.
 
         Args:
             requests: For each image the arguments of `segment`: `(image_bgr, detections)`, or
@@ -231,8 +231,8 @@ class Segmenter:
             **options: The keyword arguments of `segment`, the same for all images.
 
         Returns:
-            Iterates over the detections of each image, in order. An image that cannot be segmented
-            raises its error in its turn, and ends the iteration.
+            An iterator over the detections of each image, in order. If an image cannot be
+            segmented, its error is raised in its turn and ends the iteration.
 
         Raises:
             Sam2BlockError: This segmenter is closed.
@@ -255,15 +255,15 @@ class Segmenter:
                 )
             return self.segment(*request, **options)
 
-        # Of two images in this process one is prepared, or pasted, while the other is computed.
+        # At least two: in this process one is prepared, or pasted, while the other is computed.
         return stream_concurrently(segment, requests, max(2, self.backend.concurrent_images))
 
     def embed(self, image_bgr: NDArray[np.uint8]) -> None:
-        """Encode an image ahead of its prompts: `segment` has then only to decode.
+        """Encode an image ahead of its prompts, so that `segment` only has to decode them.
 
         Args:
-            image_bgr: As `segment` takes it. It is known again by its pixels, as long as the cache
-                of embeddings keeps it.
+            image_bgr: As `segment` takes it. Its embedding is found by the image's pixels, for as
+                long as the cache holds it.
 
         Raises:
             Sam2BlockError: The image, the settings or the checkpoint cannot be used.
@@ -272,10 +272,10 @@ class Segmenter:
         self._while_open(lambda backend: backend.embed(image, version=self.version))
 
     def _while_open(self, call: Callable[[Backend], Result]) -> Result:
-        """Use the backend.
+        """Call a function with the backend.
 
         Raises:
-            ClosedError: The segmenter is closed, or was closed in the meantime.
+            ClosedError: The segmenter is closed, or was closed during the call.
         """
         backend = self.backend
         try:
@@ -287,4 +287,4 @@ class Segmenter:
 
 
 class _User:
-    """Stands for a segmenter among the users of what a process shares; gone when it is."""
+    """Identifies a segmenter as a user of shared objects; collected with the segmenter."""

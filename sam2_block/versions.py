@@ -1,4 +1,4 @@
-"""The SAM 2 versions that can be named, and where Meta publishes the weights of each.
+"""The names of the SAM 2 versions, and where Meta publishes the weights of each.
 
 File names, configurations and repositories are those of the table `HF_MODEL_ID_TO_FILENAMES` in
 the `sam2` package (`sam2/build_sam.py`). Nothing heavy is imported here.
@@ -34,7 +34,7 @@ REMOTE_NAMES: tuple[VersionName, ...] = (
     "hiera_b_plus",
     "hiera_large",
 )
-"""What the endpoints of today's servers can run."""
+"""Versions that the endpoints of current servers can run."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ META_RELEASES: dict[str, MetaRelease] = {
 
 
 def check_version(version: object) -> str:
-    """Return `version` if it can be named, else raise.
+    """Return `version` if it is one of `NAMES`, else raise.
 
     Raises:
-        OptionError: `version` is none of `NAMES`.
+        OptionError: `version` is not one of `NAMES`.
     """
     if isinstance(version, str) and version in NAMES:
         return version
@@ -106,14 +106,14 @@ def check_version(version: object) -> str:
 
 
 def check_allowed_version(version: object, allowed: Sequence[str]) -> str:
-    """Return `version` if it can be named here, else raise.
+    """Return `version` if the operator allows it, else raise.
 
     Args:
-        version: What a request names.
+        version: The requested version.
         allowed: The versions that the operator allows.
 
     Raises:
-        OptionError: `version` is none of `NAMES`, or the operator does not allow it.
+        OptionError: `version` is not one of `NAMES`, or the operator does not allow it.
     """
     version = check_version(version)
     if version in allowed:
@@ -128,7 +128,7 @@ def check_remote_version(version: object) -> str:
     """Return `version` if SAM 2 endpoints offer it, else raise.
 
     Raises:
-        OptionError: `version` is none of `REMOTE_NAMES`.
+        OptionError: `version` is not one of `REMOTE_NAMES`.
     """
     if isinstance(version, str) and version in REMOTE_NAMES:
         return version

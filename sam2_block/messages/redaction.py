@@ -1,4 +1,4 @@
-"""Strike keys out of messages. Results are never redacted: no key gets into them."""
+"""Redact keys in messages. Results are never redacted: they contain no key."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _DISTINCTIVE_LENGTH = 8
 def redact(text: str, *keys: str | None) -> str:
     """Replace keys in a message by `***`.
 
-    A key of eight characters or more is replaced wherever it stands, percent-encoded as well. A
-    shorter one may be an ordinary word, such as `mask`, and is replaced only where it stands as a
-    value: in quotes, or after `=`.
+    A key of eight characters or more is replaced wherever it occurs, also percent-encoded. A
+    shorter one may be an ordinary word, such as `mask`, and is replaced only as a value: in quotes,
+    or after `=`.
 
     Args:
         text: A message or a line of a log.
-        keys: None and empty ones are passed over.
+        keys: The keys; None and empty ones are skipped.
     """
     for key in keys:
         if not key:

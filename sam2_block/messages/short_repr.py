@@ -1,4 +1,4 @@
-"""A value in a message: recognisable, and never at length."""
+"""Short texts of values for messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _repr.maxstring = _repr.maxother = 200
 
 
 def short_repr(value: Any) -> str:
-    """Return a value as text of at most 80 characters, of a container by its first items alone."""
+    """Return a value as text of at most 80 characters, a container by its first items only."""
     try:
         text = _repr.repr(value)
     except ValueError:  # an integer of more digits than Python writes

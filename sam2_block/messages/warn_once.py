@@ -1,4 +1,4 @@
-"""Warnings that a stream would repeat with every frame: logged once in a process."""
+"""Warnings that a stream would repeat with every frame, logged once per process."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def warn_once(logger: logging.Logger, key: Hashable, message: str, *details: Any
         logger: Where it is logged.
         key: Names the kind of warning.
         message: As `logging.Logger.warning` takes it.
-        details: What fills the message in.
+        details: Arguments of the message.
     """
-    mine = object()
-    if _seen.setdefault(key, mine) is mine:  # one step, so that threads need no lock
+    marker = object()
+    if _seen.setdefault(key, marker) is marker:  # atomic, so threads need no lock
         logger.warning(message, *details)
 
 
 def forget_warnings() -> None:
-    """Log every kind once more; for tests."""
+    """Forget the logged kinds, so that each is logged once more; for tests."""
     _seen.clear()

@@ -1,4 +1,4 @@
-"""What the operator of a process decides, as opposed to what a workflow may ask for."""
+"""Settings of the operator of a process, as opposed to options of a workflow."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Settings:
     Attributes:
         local: SAM 2 in this process.
         output: The form of the masks.
-        limits: How much one image may bring.
+        limits: Maximum boxes and points of one image.
         access: What a workflow may use.
         remote: How requests are sent to a server.
     """
@@ -49,10 +49,10 @@ class Settings:
         """Read every setting; one that is unset or blank has its default.
 
         Args:
-            environment: Variables to read in place of the process's own.
+            environment: Variables to read instead of the process's own.
 
         Raises:
-            SettingsError: A variable has a value that its setting cannot take.
+            SettingsError: A variable has an invalid value.
         """
         environment = os.environ if environment is None else environment
         _warn_of_unknown_variables(environment)
@@ -63,14 +63,14 @@ class Settings:
             if text:
                 texts[name] = text
         if "api_url" not in texts:
-            texts["api_url"] = _server_of_the_engine(environment)
+            texts["api_url"] = _engine_server(environment)
         return cls().override(**texts)
 
     def override(self, **changed: Any) -> Settings:
         """Return a copy with some settings replaced, by name; text is read as in the environment.
 
         Raises:
-            SettingsError: A value cannot be taken, or there is no such setting.
+            SettingsError: A value is invalid, or a name is not a setting.
         """
         unknown = set(changed) - set(_SETTINGS)
         if unknown:
@@ -93,7 +93,7 @@ class Settings:
         return getattr(getattr(self, subject), name)
 
 
-# By the name of a setting: the field of `Settings` that holds it, and what it was declared with.
+# Name of a setting -> the field of `Settings` that holds it, and the metadata of its declaration.
 _SETTINGS = {
     setting.name: (subject.name, setting.metadata)
     for subject in fields(Settings)
@@ -114,24 +114,24 @@ def _read(name: str, read: values.Reader, value: Any) -> Any:
 
 
 def _warn_of_unknown_variables(environment: Mapping[str, str]) -> None:
-    """Warn of variables that no setting reads, by name: a value may be a key."""
+    """Warn of unknown variables, by name only: a value may be a key."""
     names = [name.upper() for name in SETTING_NAMES]
     known = {ENV_PREFIX + name for name in names}
     for variable in sorted(set(environment) - known):
         if not variable.upper().startswith(ENV_PREFIX):
             continue
-        meant = nearest_name(variable[len(ENV_PREFIX) :], names)
+        match = nearest_name(variable[len(ENV_PREFIX) :], names)
         warn_once(
             logger,
             ("unknown variable", variable),
             "%s is not a setting and has no effect; %s",
             variable[:80],
-            f"did you mean {ENV_PREFIX}{meant}?" if meant else "the README lists the settings.",
+            f"did you mean {ENV_PREFIX}{match}?" if match else "the README lists the settings.",
         )
 
 
-def _server_of_the_engine(environment: Mapping[str, str]) -> str:
-    """Return the server that the engine's own blocks call, from the engine's own variables."""
+def _engine_server(environment: Mapping[str, str]) -> str:
+    """Return the URL that the engine's own blocks call, from the engine's own variables."""
     if environment.get("WORKFLOWS_REMOTE_API_TARGET", "hosted").strip().lower() == "hosted":
         return HOSTED_URL
     text = environment.get("LOCAL_INFERENCE_API_URL", "").strip() or "http://127.0.0.1:9001"

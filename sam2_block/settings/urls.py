@@ -1,4 +1,4 @@
-"""URLs of servers in the one form in which they are compared."""
+"""URLs of servers in a normal form, for comparison."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# A strict subset of what URL parsers take, so that none of them reads another host than this one.
+# A strict subset of what URL parsers accept, so that all of them read the same host.
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -20,11 +20,11 @@ def normalise_url(text: str) -> str:
     """Return the URL of a server as scheme, host, port and path, without a slash at the end.
 
     Args:
-        text: `http(s)://host[:port][/path]` and nothing more: no user, no query, no fragment, in
-            which keys hide.
+        text: `http(s)://host[:port][/path]` and nothing more: no user, no query, no fragment,
+            which may hide keys.
 
     Raises:
-        ValueError: It is anything else. The message shows no part of it but its scheme and host.
+        ValueError: `text` is anything else. The message shows only its scheme and host.
     """
     text = text.strip()
     split = _split(text)
@@ -49,18 +49,18 @@ def normalise_url(text: str) -> str:
 
 
 def _split(text: str) -> tuple[SplitResult, str, int | None] | None:
-    """Return the parts of a URL, its host and its port; None where it has none.
+    """Return the parts of a URL, its host and its port; None if it cannot be split.
 
-    An error of `urlsplit` shows what it could not read, so it goes no further than this.
+    Errors of `urlsplit` quote the text, so they are not propagated.
     """
-    if not (text.isascii() and text.isprintable()):  # some of which `urlsplit` drops silently
+    if not (text.isascii() and text.isprintable()):  # `urlsplit` drops some characters silently
         return None
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return None
-    if "[" in parts.netloc and ":" not in host:  # Python 3.10 takes any host in brackets
+    if "[" in parts.netloc and ":" not in host:  # Python 3.10 accepts any host in brackets
         return None
     return parts, host, port
 
@@ -69,7 +69,7 @@ def _is_host(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        # What ends in a number is an address in a form that only some know: 127.1, 2130706433.
+        # A host that ends in a number is an address that only some parsers read: 127.1, 2130706433.
         return (
             len(host) <= 253
             and _HOST_NAME.fullmatch(host) is not None
@@ -82,5 +82,5 @@ def _shown(parts: SplitResult, host: str) -> str:
     if not parts.scheme or not _is_host(host):
         return "something else"
     if parts.scheme not in _DEFAULT_PORTS:
-        return f"{parts.scheme}://{host}, whose scheme is another"
+        return f"{parts.scheme}://{host} with another scheme"
     return f"{parts.scheme}://{host} with a user, query, fragment or unusual path"

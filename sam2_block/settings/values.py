@@ -1,6 +1,6 @@
-"""Read the values that settings take, from text as well as from Python.
+"""Readers of the values of settings, from text or from Python.
 
-Each reader returns the value in its own type and raises `ValueError` saying what it expected.
+Each reader returns the value in its own type, and raises `ValueError` with what it expected.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sam2_block.settings.urls import normalise_url
 
 Reader = Callable[[Any], Any]
 
-_LONGEST_S = 24 * 3600
+_MAX_SECONDS = 24 * 3600
 
 
 def device(value: Any) -> str:
@@ -27,7 +27,7 @@ def device(value: Any) -> str:
 
 
 def one_of(*names: str) -> Reader:
-    """Make a reader of one of some names."""
+    """Make a reader that accepts one of the names."""
 
     def read(value: Any) -> str:
         text = str(value).strip().lower()
@@ -39,13 +39,13 @@ def one_of(*names: str) -> Reader:
 
 
 def names_of(things: str, known: tuple[str, ...]) -> Reader:
-    """Make a reader of some of the known names, in text with commas in between; blank for all."""
+    """Make a reader of a selection of known names, comma-separated in text; blank selects all."""
 
     def read(value: Any) -> tuple[str, ...]:
         items = value.split(",") if isinstance(value, str) else list(value or ())
         names = [str(item).strip() for item in items if str(item).strip()]
         if not set(names) <= set(known):
-            raise ValueError(f"names of {things} with commas in between, of {', '.join(known)}")
+            raise ValueError(f"comma-separated names of {things}, of {', '.join(known)}")
         return tuple(name for name in known if name in names) or known
 
     return read
@@ -54,33 +54,33 @@ def names_of(things: str, known: tuple[str, ...]) -> Reader:
 def whole_number(unit: str, minimum: int, maximum: int | None = None) -> Reader:
     """Make a reader of a whole number of some unit from `minimum` to `maximum`."""
     upper = "or more" if maximum is None else f"to {maximum}"
-    wanted = f"a whole number of {unit}, {minimum} {upper}"
+    expected = f"a whole number of {unit}, {minimum} {upper}"
 
     def read(value: Any) -> int:
         try:
             number = int(str(value).strip())
         except ValueError:
-            raise ValueError(wanted) from None
+            raise ValueError(expected) from None
         if number < minimum or (maximum is not None and number > maximum):
-            raise ValueError(wanted)
+            raise ValueError(expected)
         return number
 
     return read
 
 
 def seconds(value: Any) -> float:
-    """Read a number of seconds above 0; more than a day is more than sockets and locks can wait."""
+    """Read a number of seconds above 0, at most a day: waits of sockets and locks are limited."""
     try:
         number = float(str(value).strip())
     except ValueError:
         number = math.nan
-    if not (0 < number <= _LONGEST_S):
-        raise ValueError(f"a number of seconds above 0, {_LONGEST_S} at the most")
+    if not (0 < number <= _MAX_SECONDS):
+        raise ValueError(f"a number of seconds above 0, at most {_MAX_SECONDS}")
     return number
 
 
 def boolean(value: Any) -> bool:
-    """Read whether something is on."""
+    """Read a truth value."""
     text = str(value).strip().lower()
     if text not in ("true", "1", "yes", "on", "false", "0", "no", "off"):
         raise ValueError("true or false")
@@ -91,13 +91,13 @@ def folder(value: Any) -> Path | None:
     """Read a path; `~` is the home directory."""
     if value is None or str(value).strip() == "":
         return None
-    wanted = "the path of a folder, its `~` the home directory of a user who has one"
+    expected = "the path of a folder, in which `~` is the home directory of a known user"
     try:
         path = Path(value).expanduser()
-    except (RuntimeError, TypeError):  # a home directory that is not known; not a path at all
-        raise ValueError(wanted) from None
+    except (RuntimeError, TypeError):  # an unknown home directory; not a path
+        raise ValueError(expected) from None
     if "\0" in str(path):
-        raise ValueError(wanted)
+        raise ValueError(expected)
     return path
 
 
@@ -107,13 +107,13 @@ def url(value: Any) -> str:
 
 
 def urls(value: Any) -> tuple[str, ...]:
-    """Read URLs of servers, in text with commas in between."""
+    """Read URLs of servers, comma-separated in text."""
     items = value.split(",") if isinstance(value, str) else list(value or ())
     return tuple(_url(str(item)) for item in items if str(item).strip())
 
 
 def secret(value: Any) -> str | None:
-    """Read a key; blank is none."""
+    """Read a key; None if it is blank."""
     text = "" if value is None else str(value).strip()
     return text or None
 
@@ -126,7 +126,7 @@ def _url(text: str) -> str:
 
 
 class HiddenValueError(ValueError):
-    """A value cannot be read, and must not be shown, as a password may be part of it.
+    """A value cannot be read, and must not be shown, because it may contain a password.
 
-    The message is whole: it says what was expected and what came.
+    The message is complete: it states what was expected and what was given.
     """

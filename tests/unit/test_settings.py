@@ -86,8 +86,8 @@ def test_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch)
     assert Settings.from_environment().local.cache_bytes == 77
 
 
-VERSION_NAMES = f"names of versions with commas in between, of {', '.join(NAMES)}"
-SECONDS = "a number of seconds above 0, 86400 at the most"
+VERSION_NAMES = f"comma-separated names of versions, of {', '.join(NAMES)}"
+SECONDS = "a number of seconds above 0, at most 86400"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def with_more(scheme_and_host: str) -> str:
     more = (
         " with a user, query, fragment or unusual path"
         if scheme_and_host.startswith("http")
-        else ", whose scheme is another"
+        else " with another scheme"
     )
     return f"expected http(s)://host[:port][/path] and nothing more; got {scheme_and_host}{more}."
 
