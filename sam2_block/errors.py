@@ -23,7 +23,8 @@ Sam2BlockError
 ```
 
 A message states what was expected, what was given, and what to do. No message holds a secret: the
-Workflows engine shows `str(error)` to the caller.
+Workflows engine shows `str(error)` to the caller. Messages about a server are made in
+`backends/remote/http/failures.py`.
 """
 
 from __future__ import annotations

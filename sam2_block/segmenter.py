@@ -198,12 +198,12 @@ class Segmenter:
             Sam2BlockError: The request, the settings or the checkpoint cannot be used.
         """
         options = SegmentOptions(
-            self.version,
-            threshold,
-            multimask_output,
-            class_filter,
-            confidence_source,
-            invalid_boxes,
+            version=self.version,
+            threshold=threshold,
+            multimask_output=multimask_output,
+            class_filter=class_filter,
+            confidence_source=confidence_source,
+            invalid_boxes=invalid_boxes,
         )
         return self._while_open(
             lambda backend: segment_image(

@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,21 +51,31 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", f"ignore::{category}:(?!sam2_block|tests)")
 
 
-# What takes longest goes first, so that the workers of pytest-xdist end together.
+# Folders whose modules take longest run first, so that parallel workers finish at the same time.
 LONGEST_FIRST = ("remote", "local", "fork", "pipeline", "examples", "engine")
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each worker of pytest-xdist whole modules; those of the real server share one server."""
+    """Sort the tests by folder."""
 
-    def folder(item: pytest.Item) -> str:
-        return item.path.relative_to(Path(__file__).parent).parts[0]
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        return (*LONGEST_FIRST, folder).index(folder)
 
-    items.sort(key=lambda item: (*LONGEST_FIRST, folder(item)).index(folder(item)))
-    for item in items:
-        group = folder(item) if folder(item) == "remote" else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=rank)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker whole modules, and one of them all that use the real server."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.partition("::")[0]
+            return "tests/remote" if module.startswith("tests/remote/") else module
+
+    return ByModule(config, log)
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ class ReadyPrediction:
 
 
 class Backend(Protocol):
-    """Runs SAM 2. All methods are stateless and thread-safe.
+    """Runs SAM 2. All methods are thread-safe, and no result depends on earlier calls.
 
     A backend that caches a limited number of embeddings also has an attribute `embedding_capacity`:
     that number, or None while it is unknown. `embed` is called for at most that many images of a

@@ -1,6 +1,7 @@
 """The interface of a SAM 2 network: from pixels to features, embedding and candidates.
 
-A video differs from an image only in `condition`, where features attend to a memory of past frames.
+For a frame of a video, `condition` also takes a `Memory`, which Meta's `SAM2Base` can make; nothing
+in this package makes one yet.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class PromptBatch:
 
 @dataclass(frozen=True)
 class Memory:
-    """The memory of past frames that an image attends to, as `SAM2Base` builds it.
+    """The memory of one object in past frames, as Meta's `SAM2Base` computes it; read-only here.
 
     Attributes:
         tokens: `(N, 1, C)`, features of past masks, followed by object pointers.

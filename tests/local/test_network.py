@@ -1,6 +1,6 @@
 """All that fits through the seam `Network`, on both networks, against Meta's own predictor.
 
-That prompts of different lengths go together is in `test_parity.py` and `test_meta_network.py`.
+That prompts of different lengths go together is in `test_parity.py` and `test_sam2_modules.py`.
 """
 
 from __future__ import annotations

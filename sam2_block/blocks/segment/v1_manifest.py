@@ -88,7 +88,7 @@ class SegmentManifestV1(Sam2Manifest):
     )
 
     # The literal form comes first in each union: the engine shows the error of the first member.
-    # Its validator applies the rule of `SegmentOptions` to literals and to the values of inputs.
+    # Its validator applies the rule of `SegmentOptions`, which also holds for values of inputs.
     type: Literal["sam2_block/segment@v1"] = type_field("sam2_block/segment@v1")
     images: Images = images_field()
     boxes: Selector(kind=BOXES_KINDS) | None = Field(
