@@ -7,24 +7,24 @@ Sam2BlockError
 │   ├── PromptError                    a box or a point cannot be used
 │   ├── OptionError                    an option has a value outside its range
 │   ├── EndpointNotAllowedError        the workflow names a server that is not allowed
-│   ├── ExecutionNotAllowedError       SAM 2 may not run where the workflow requires
+│   ├── ExecutionNotAllowedError       SAM 2 may not run where the workflow requests
 │   └── ClosedError                    the segmenter or the step is closed
 ├── ForkError                          a forked process cannot use what its parent used
 ├── SettingsError                      the operator's configuration is at fault
 ├── CheckpointError                    the weights cannot be used
 │   ├── CheckpointNotFoundError        they are in none of the locations searched
 │   └── CheckpointInvalidError         the file does not match its name
-├── ModelError                         the model ran, but gave no usable result
+├── ModelError                         the model ran, but returned no usable result
 └── RemoteError                        a server did not respond as it should
     ├── RemoteConnectionError          no connection, or it broke
     ├── RemoteTimeoutError             no response in time
     ├── RemoteStatusError              a response with an error status
-    └── RemoteAnswerError              a response that violates the endpoint's format
+    └── RemoteResponseError            a response that violates the endpoint's format
 ```
 
 A message states what was expected, what was given, and what to do. No message holds a secret: the
-Workflows engine shows `str(error)` to the caller. Messages about a server are made in
-`backends/remote/http/failures.py`.
+Workflows engine shows `str(error)` to the caller. Most messages about a server are made in
+`backends/remote/http/failures.py`, those about the content of a response in `wire.py` beside it.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class CheckpointInvalidError(CheckpointError):
 
 
 class ModelError(Sam2BlockError):
-    """The model ran, but gave no usable result, or ran out of memory."""
+    """The model ran, but returned no usable result, or ran out of memory."""
 
 
 class RemoteError(Sam2BlockError):
@@ -150,5 +150,5 @@ class RemoteStatusError(RemoteError):
         self.refuses_format = refuses_format
 
 
-class RemoteAnswerError(RemoteError):
+class RemoteResponseError(RemoteError):
     """The server's response violates the endpoint's format; no part of it is used."""

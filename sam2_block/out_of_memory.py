@@ -22,10 +22,10 @@ _MESSAGES = (*_DEVICE_MESSAGES, "can't allocate memory", "Insufficient memory")
 
 
 @contextlib.contextmanager
-def naming_mask_memory_errors() -> Iterator[None]:
+def converting_mask_memory_errors() -> Iterator[None]:
     """Convert any out-of-memory error while masks are made to an error of this package.
 
-    Also a decorator: `@naming_mask_memory_errors()`.
+    Also a decorator: `@converting_mask_memory_errors()`.
 
     Raises:
         ModelError: There was not enough memory.

@@ -10,13 +10,14 @@ reset in the child:
 - `SharedObjects`, `RecentKeys`: a new lock. Their contents stay, and are reset separately.
 - `SingleFlight`: no call in progress; the child makes the value itself.
 - `EmbeddingCache`: its embeddings stay, as the child has a copy; their bytes are recounted.
-- `ModelRegistry`: models on the CPU stay, not in use; those on a GPU are unusable, and removed.
+- `ModelRegistry`: models on the CPU stay, not in use; those on a GPU are unusable, and set aside.
 - `ComputePool`: no threads and no jobs; the first call starts threads.
 - `ExpiringSemaphore`: no holders. The parent's requests are not the child's.
 - `RemoteService`: no client; the first request opens one. The parent's connections stay open.
 
 Code acquires locks directly, with `with`, and not through methods or a `Condition`: those are
 Python code, in which `KeyboardInterrupt` may occur while the lock is held and not yet released.
+`ExpiringSemaphore` has a `Condition`; its permits expire.
 
 The settings that `sam2_block` has read from the environment do not change.
 

@@ -13,7 +13,7 @@ from sam2_block.backends.protocol import Backend, MaskPrediction
 from sam2_block.images import Image, as_image
 from sam2_block.masks import EMPTY_MASK
 from sam2_block.masks.arrays import MaskArray
-from sam2_block.out_of_memory import naming_mask_memory_errors
+from sam2_block.out_of_memory import converting_mask_memory_errors
 from sam2_block.prompts.normalized_coordinates import warn_of_normalized_coordinates
 from sam2_block.prompts.row_prompts import RowPrompt, row_prompts
 from sam2_block.rows.columns import SAM2_SCORE
@@ -25,7 +25,7 @@ _DEFAULT_OUTPUT = OutputSettings()
 _DEFAULT_LIMITS = LimitSettings()
 
 
-@naming_mask_memory_errors()
+@converting_mask_memory_errors()
 def segment_image(
     backend: Backend,
     image: Any,

@@ -1,4 +1,4 @@
-"""What every test shares: a quiet process without a network, two photos, and a detector's answer.
+"""What every test shares: a quiet process without a network, two photos, and boxes of coins.
 
 The engine freezes its configuration when it is first imported, so the environment is set here,
 before any test module is imported, and `inference.core` (where installed) configures it first.

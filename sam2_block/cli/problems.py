@@ -103,4 +103,4 @@ def _block_detail(block: Any) -> str:
     location = f"step {block.block_id!r} ({block.block_type})"
     if block.property_name:
         location += f", {block.property_name}"
-    return one_line(f"{location}: {block.property_details or block.block_details or 'refused'}")
+    return one_line(f"{location}: {block.property_details or block.block_details or 'rejected'}")

@@ -150,9 +150,8 @@ def _png(pixels: Any, name: str) -> bytes:
     import cv2
 
     fractions = pixels.dtype.kind == "f" and pixels.size and pixels.min() >= 0 and pixels.max() <= 1
-    if (
-        pixels.dtype == bool or fractions
-    ):  # OpenCV rejects the former and writes the latter as black
+    # OpenCV rejects the former and writes the latter as black.
+    if pixels.dtype == bool or fractions:
         pixels = np.rint(pixels * 255.0).astype(np.uint8)
     try:
         encoded, content = cv2.imencode(".png", pixels)

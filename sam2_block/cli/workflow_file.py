@@ -68,7 +68,7 @@ class WorkflowFile:
             )
         raise InputError(
             f"{self.path}: the workflow has {len(names)} image inputs ({', '.join(names)});"
-            " `sam2-block run` takes workflows with one."
+            " `sam2-block run` accepts workflows with one."
         )
 
     def check_parameters(self, parameters: Mapping[str, Any]) -> None:

@@ -133,7 +133,7 @@ class ComputePool:
                 raise
 
     def _image_lock(self, max_images: int) -> AbstractContextManager[object]:
-        """Return the lock that an image is encoded under, on any device but a CPU.
+        """Return the lock to encode an image under, on any device but a CPU; for other calls, none.
 
         Images take `max_images` locks in turn, so that no more are encoded at once. A semaphore is
         unsuitable: it is Python code, in which `KeyboardInterrupt` may occur before the permit is

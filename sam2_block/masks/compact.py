@@ -16,7 +16,7 @@ from sam2_block.masks.dense import blank_masks
 
 _ADVICE = "Take fewer rows (`mask[:10]`), a window (`mask[:, top:bottom, left:right]`) or one mask."
 _READ_ONLY = (
-    "These masks are held compactly and cannot be changed in place. Change an array of them,"
+    "These masks are stored compactly and cannot be changed in place. Change an array of them,"
     " `np.array(mask)`; with SAM2_BLOCK_MASKS=dense masks are arrays from the start."
 )
 # Unset pixels do not change these, so only crops need to be read.

@@ -19,7 +19,7 @@ def check_prompt_count(limits: LimitSettings, boxes: int, points: Any) -> None:
         limits: The operator's limits.
         boxes: Number of boxes.
         points: As `sam2_block.prompts.parse_point_objects` takes them; malformed points pass,
-            because parsing refuses them.
+            because parsing rejects them.
 
     Raises:
         PromptError: There are more than the limits permit.

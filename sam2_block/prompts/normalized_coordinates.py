@@ -46,7 +46,7 @@ def _warn(kind: str, image_hw: tuple[int, int]) -> None:
     warn_once(
         logger,
         ("normalized coordinates", kind),
-        "%s: all coordinates are from 0 to 1, and are taken as pixels of an image %d wide and %d"
+        "%s: all coordinates are from 0 to 1, and are read as pixels of an image %d wide and %d"
         " high; if they are normalized, multiply them by its width and height",
         kind,
         width,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sam2_block.settings.environment import ENV_PREFIX, SETTING_NAMES, Settings
+from sam2_block.settings.environment import ENV_PREFIX, SETTING_NAMES, Settings, unknown_variables
 from sam2_block.settings.subjects import (
     HOSTED_URL,
     PRECISIONS,
@@ -26,4 +26,5 @@ __all__ = [
     "OutputSettings",
     "RemoteSettings",
     "Settings",
+    "unknown_variables",
 ]

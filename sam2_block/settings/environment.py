@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -113,20 +113,43 @@ def _read(name: str, read: values.Reader, value: Any) -> Any:
         raise SettingsError(f"{variable}: expected {error}; got {value!r}.") from None
 
 
-def _warn_of_unknown_variables(environment: Mapping[str, str]) -> None:
-    """Warn of unknown variables, by name only: a value may be a key."""
+# Settings that are constants now. The nearest name of one would mislead.
+_REMOVED = frozenset(
+    (
+        *("CONNECT_TIMEOUT_S", "READ_TIMEOUT_S", "MAX_ATTEMPTS", "BACKOFF_S", "MAX_BACKOFF_S"),
+        *("PNG_MAX_PIXELS", "JPEG_QUALITY"),
+    )
+)
+
+
+def unknown_variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each variable that looks like a setting but is none, and a hint.
+
+    Values are not shown: one may be a key.
+    """
     names = [name.upper() for name in SETTING_NAMES]
     known = {ENV_PREFIX + name for name in names}
     for variable in sorted(set(environment) - known):
-        if not variable.upper().startswith(ENV_PREFIX):
-            continue
-        match = nearest_name(variable[len(ENV_PREFIX) :], names)
+        if variable.upper().startswith(ENV_PREFIX):
+            yield variable[:80], _hint(variable[len(ENV_PREFIX) :].upper(), names)
+
+
+def _hint(name: str, names: Sequence[str]) -> str:
+    if name in _REMOVED:
+        return "it was removed, and is a constant now."
+    match = nearest_name(name, names)
+    return f"did you mean {ENV_PREFIX}{match}?" if match else "the README lists the settings."
+
+
+def _warn_of_unknown_variables(environment: Mapping[str, str]) -> None:
+    """Warn of each variable once per process."""
+    for variable, hint in unknown_variables(environment):
         warn_once(
             logger,
             ("unknown variable", variable),
             "%s is not a setting and has no effect; %s",
-            variable[:80],
-            f"did you mean {ENV_PREFIX}{match}?" if match else "the README lists the settings.",
+            variable,
+            hint,
         )
 
 

@@ -85,7 +85,7 @@ class AccessSettings:
     """What a workflow may use: targets, versions, servers and the operator's key.
 
     Attributes:
-        execution: `any`, `local` or `remote`; a request for another target is refused.
+        execution: `any`, `local` or `remote`; a request for another target is rejected.
         allowed_versions: The versions that a request may name.
         api_url: The operator's server. By default Roboflow's hosted API, or the server at
             `LOCAL_INFERENCE_API_URL` if the engine's own blocks call that one

@@ -153,7 +153,7 @@ REASONS: dict[str, tuple[dict[str, str], str]] = {
     "401": ({}, "access is refused (status 401); see HF_TOKEN"),
     "403": ({}, "access is refused (status 403); see HF_TOKEN"),
     "404": ({}, "the file was not found (status 404); see HF_ENDPOINT"),
-    "418": ({}, "the server responded with status 418"),
+    "418": ({}, "the server returned status 418"),
 }
 
 

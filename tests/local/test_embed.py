@@ -103,7 +103,7 @@ def test_every_image_of_a_run_is_encoded_once(
     assert len(messages) == (images > kept)
     if images > kept:
         assert (
-            f"embeds {images} images at once, and the cache keeps the embeddings of {kept}"
+            f"embeds {images} images at once, and the cache holds the embeddings of {kept}"
             in (messages[0])
         )
 

@@ -22,9 +22,9 @@ from sam2_block.backends.remote.remote_backend import (
     RemoteService,
 )
 from sam2_block.errors import (
-    RemoteAnswerError,
     RemoteConnectionError,
     RemoteError,
+    RemoteResponseError,
     RemoteStatusError,
     RemoteTimeoutError,
 )
@@ -186,41 +186,41 @@ FATAL: dict[str, tuple[Fault, type[RemoteError], str, int]] = {
         1,
     ),
     "503": (status(503, "<html>"), RemoteStatusError, "503: it failed", 4),
-    "not JSON": (NOT_JSON, RemoteAnswerError, "a response that is not JSON", 1),
-    "HTML": (HTML, RemoteAnswerError, "not JSON. Is it an inference server", 1),
+    "not JSON": (NOT_JSON, RemoteResponseError, "a response that is not JSON", 1),
+    "HTML": (HTML, RemoteResponseError, "not JSON. Is it an inference server", 1),
     "no predictions": (
         Fault(rewrite=lambda answer: {"time": 1}),
-        RemoteAnswerError,
+        RemoteResponseError,
         "{url} sent a response without a list `predictions`",
         1,
     ),
     "wrong number of predictions": (
         Fault(rewrite=lambda answer: {"predictions": answer["predictions"] * 2}),
-        RemoteAnswerError,
+        RemoteResponseError,
         "{url} sent 2 predictions for 1 prompts",
         1,
     ),
     "missing field": (
         rewritten(lambda one: one.pop("confidence")),
-        RemoteAnswerError,
+        RemoteResponseError,
         "prediction 0 without `masks` and `confidence`",
         1,
     ),
     "score that is no number": (
         rewritten(lambda one: one.update(confidence=math.nan)),
-        RemoteAnswerError,
+        RemoteResponseError,
         "prediction 0 with the confidence 'nan'",
         1,
     ),
     "mask of another size": (
         rewritten(lambda one: one["masks"].update(size=[64, 48])),
-        RemoteAnswerError,
+        RemoteResponseError,
         r"cannot be decoded: a size other than \[48, 64\]",
         1,
     ),
     "mask cut short": (
         rewritten(lambda one: one["masks"].update(counts=one["masks"]["counts"][:-3])),
-        RemoteAnswerError,
+        RemoteResponseError,
         "prediction 0 with a mask that cannot be decoded",
         1,
     ),
@@ -245,9 +245,9 @@ def test_what_does_not_pass_is_one_clear_error(
 
 
 SLOW = {
-    "silent": (Fault(delay_s=600), r"was silent for too long|did not respond"),
-    "headers drip": (Fault(trickle="headers", pause_s=0.2), "did not respond|was silent"),
-    "body drips": (Fault(trickle="body", pause_s=0.2), "did not respond|was silent"),
+    "silent": (Fault(delay_s=600), r"sent nothing for too long|did not respond"),
+    "headers drip": (Fault(trickle="headers", pause_s=0.2), "did not respond|sent nothing"),
+    "body drips": (Fault(trickle="body", pause_s=0.2), "did not respond|sent nothing"),
 }
 
 

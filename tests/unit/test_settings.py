@@ -304,6 +304,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[dict[str, str]], lis
         ("SAM2_BLOCK_MAXENCODE", "; did you mean SAM2_BLOCK_MAX_ENCODES?"),
         ("SAM2_BLOCK_APIKEY", "; did you mean SAM2_BLOCK_API_KEY?"),
         ("SAM2_BLOCK_MAX_PROMPT", "; did you mean SAM2_BLOCK_MAX_PROMPTS?"),
+        ("SAM2_BLOCK_MAX_ATTEMPTS", "; it was removed, and is a constant now."),
         ("sam2_block_device", "; did you mean SAM2_BLOCK_DEVICE?"),
         ("SAM2_BLOCK_QQQ", "; the README lists the settings."),
         ("SAM2_BLOCK_", "; the README lists the settings."),

@@ -17,7 +17,7 @@ def choose_compute(settings: LocalSettings) -> ComputeTarget:
 
     Precision `auto` is bfloat16 on CUDA devices that multiply it in hardware (compute capability
     8.0 or later), half precision on older ones, and single precision elsewhere. On a CPU, bfloat16
-    halves the time of a new image, but selects a different candidate for about one mask in a
+    halves the time of a new image, but selects a different candidate for about one mask in two
     thousand, so the operator has to choose it.
 
     Raises:

@@ -35,7 +35,7 @@ def encode(network: Network, compute: ComputeTarget, image: Image) -> Embedding:
         if not embedding.is_finite():
             remedy = "" if compute.precision == "fp32" else " Set SAM2_BLOCK_PRECISION=fp32."
             raise ModelError(
-                f"SAM 2 gave an embedding that is not finite, in {compute.precision} on"
+                f"SAM 2 returned an embedding that is not finite, in {compute.precision} on"
                 f" {compute.device}.{remedy}"
             )
     return embedding

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sam2_block import process_state
 from sam2_block.backends.local.embedding_cache import EmbeddingCache
 from sam2_block.backends.local.image_encoding import encode
-from sam2_block.backends.local.model_memory_errors import naming_memory_errors
+from sam2_block.backends.local.model_memory_errors import converting_memory_errors
 from sam2_block.backends.local.models.model_registry import MODELS, LoadedModel
 from sam2_block.backends.local.prompt_decoding import decode
 from sam2_block.backends.local.upsample import LowResMask
@@ -42,7 +42,7 @@ class LocalBackend:
         """Predict a mask for every prompt; see `Backend.predict`."""
         with (
             MODELS.use(version, self.settings, self) as loaded,
-            naming_memory_errors(version, loaded.compute),
+            converting_memory_errors(version, loaded.compute),
         ):
             embedding = self._embedding(loaded, image)
             return COMPUTE_POOL.run(
@@ -62,7 +62,7 @@ class LocalBackend:
         """Encode an image into the cache; see `Backend.embed`."""
         with (
             MODELS.use(version, self.settings, self) as loaded,
-            naming_memory_errors(version, loaded.compute),
+            converting_memory_errors(version, loaded.compute),
         ):
             self._embedding(loaded, image)
 

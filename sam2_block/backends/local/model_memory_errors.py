@@ -10,11 +10,11 @@ from sam2_block.compute.compute_target import ComputeTarget
 from sam2_block.errors import ModelError
 from sam2_block.out_of_memory import is_memory_error
 
-__all__ = ["is_memory_error", "naming_memory_errors"]
+__all__ = ["converting_memory_errors", "is_memory_error"]
 
 
 @contextlib.contextmanager
-def naming_memory_errors(version: str, compute: ComputeTarget) -> Iterator[None]:
+def converting_memory_errors(version: str, compute: ComputeTarget) -> Iterator[None]:
     """Turn any out-of-memory error into one whose message lists the remedies.
 
     Args:

@@ -113,7 +113,7 @@ def _check_finite(output: str, values: NDArray[np.float32], compute: ComputeTarg
             else "Set SAM2_BLOCK_PRECISION=fp32."
         )
         raise ModelError(
-            f"SAM 2 gave a {output} that is not a finite number, in {compute.precision} on"
+            f"SAM 2 returned a {output} that is not a finite number, in {compute.precision} on"
             f" {compute.device}. {remedy}"
         )
 

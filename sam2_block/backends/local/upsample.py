@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam2_block.masks import EMPTY_MASK, CroppedMask
-from sam2_block.out_of_memory import naming_mask_memory_errors
+from sam2_block.out_of_memory import converting_mask_memory_errors
 
 # Rows are interpolated in strips whose two float operands stay within this many bytes: they fit a
 # core's cache, and the allocator reuses their memory. Strips of 8 MiB were allocated by the system
@@ -56,7 +56,7 @@ class LowResMask:
         crop = logits[top:bottom, left:right].copy()
         return cls(score, crop, left, top, logits.shape[0], image_hw)
 
-    @naming_mask_memory_errors()
+    @converting_mask_memory_errors()
     def mask(self) -> CroppedMask:
         """Return the mask on the image's grid: the pixels whose interpolated logit is above 0.
 

@@ -26,9 +26,9 @@ from sam2_block.backends.remote.wire import (
     response_limits,
 )
 from sam2_block.backends.remote.workers import run_with_deadline
-from sam2_block.errors import RemoteAnswerError, RemoteError, RemoteStatusError
+from sam2_block.errors import RemoteError, RemoteResponseError, RemoteStatusError
 from sam2_block.images import Image
-from sam2_block.out_of_memory import naming_mask_memory_errors
+from sam2_block.out_of_memory import converting_mask_memory_errors
 from sam2_block.prompts import Prompt
 from sam2_block.settings import RemoteSettings
 from sam2_block.versions import check_remote_version
@@ -134,7 +134,7 @@ class RemoteBackend:
         """Maximum number of concurrent requests: one image is encoded while another is sent."""
         return self._service.settings.max_concurrent_requests
 
-    @naming_mask_memory_errors()
+    @converting_mask_memory_errors()
     def predict(
         self, image: Image, prompts: Sequence[Prompt], *, version: str, multimask_output: bool
     ) -> list[ReadyPrediction]:
@@ -156,7 +156,7 @@ class RemoteBackend:
             predictions.update(zip(group, part, strict=True))
         return [predictions[index] for index in range(len(prompts))]
 
-    @naming_mask_memory_errors()
+    @converting_mask_memory_errors()
     def embed(self, image: Image, *, version: str) -> None:
         """Have the server encode an image; see `Backend.embed`."""
         upload = self._upload(image, version)
@@ -207,7 +207,7 @@ class RemoteBackend:
             payload = {**upload.id_fields(), "image": self._image_json(upload)}
             response = self._post(EMBED_PATH, payload, upload)
             if not isinstance(response, dict) or response.get("image_id") != upload.image_id:
-                raise RemoteAnswerError(
+                raise RemoteResponseError(
                     f"{self._endpoint.url} did not confirm the `image_id` of the image it embedded."
                 )
             self._service.known_images.add(key)
@@ -233,8 +233,8 @@ class RemoteBackend:
             return parse_response(
                 response, len(group), upload.image_hw, lambda: check_deadline(url, upload.deadline)
             )
-        except RemoteAnswerError as error:
-            raise RemoteAnswerError(f"{url} sent {error}.") from None
+        except RemoteResponseError as error:
+            raise RemoteResponseError(f"{url} sent {error}.") from None
 
     def _send_in_known_format(self, upload: _Upload, payload: dict[str, Any]) -> Any:
         """Request RLE, or polygons from a server that does not support RLE.

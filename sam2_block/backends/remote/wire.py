@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from sam2_block.backends.protocol import ReadyPrediction
 from sam2_block.backends.remote.http.bodies import ResponseLimits
-from sam2_block.errors import ImageError, RemoteAnswerError
+from sam2_block.errors import ImageError, RemoteResponseError
 from sam2_block.images import Image, content_key
 from sam2_block.masks import BoolArray, CroppedMask
 from sam2_block.masks.rle_decoding import decode_coco_rle, max_rle_characters
 from sam2_block.prompts import Prompt
 from sam2_block.settings import RemoteSettings
 
+_PNG_MAX_PIXELS = 2048 * 2048  # of upload format `auto`
 _ENVELOPE_BYTES = 64 * 1024
 _POINT_BYTES = 48  # two numbers with all their digits
 
@@ -48,7 +49,7 @@ class ImageFormat:
     @classmethod
     def of(cls, settings: RemoteSettings) -> ImageFormat:
         """Return the format that the operator's settings select."""
-        png_max_pixels = {"png": None, "jpeg": 0, "auto": 2048 * 2048}[settings.upload_format]
+        png_max_pixels = {"png": None, "jpeg": 0, "auto": _PNG_MAX_PIXELS}[settings.upload_format]
         return cls(png_max_pixels, swap_channels=settings.swap_channels)
 
     def image_id(self, image: Image) -> str:
@@ -146,14 +147,14 @@ def parse_response(
         check: Called before each mask is decoded; raises to stop.
 
     Raises:
-        RemoteAnswerError: The response is not in the endpoint's format. The message begins with
+        RemoteResponseError: The response is not in the endpoint's format. The message begins with
             what was sent instead.
     """
     predictions = response.get("predictions") if isinstance(response, dict) else None
     if not isinstance(predictions, list):
-        raise RemoteAnswerError("a response without a list `predictions`")
+        raise RemoteResponseError("a response without a list `predictions`")
     if len(predictions) != count:
-        raise RemoteAnswerError(f"{len(predictions)} predictions for {count} prompts")
+        raise RemoteResponseError(f"{len(predictions)} predictions for {count} prompts")
     parsed = []
     for index, item in enumerate(predictions):
         check()
@@ -163,16 +164,16 @@ def parse_response(
 
 def _parse_prediction(item: Any, index: int, image_hw: tuple[int, int]) -> ReadyPrediction:
     if not isinstance(item, dict) or "masks" not in item or "confidence" not in item:
-        raise RemoteAnswerError(f"prediction {index} without `masks` and `confidence`")
+        raise RemoteResponseError(f"prediction {index} without `masks` and `confidence`")
     score = item["confidence"]
     if isinstance(score, bool) or not isinstance(score, (int, float)):
-        raise RemoteAnswerError(f"prediction {index} with a confidence that is not a number")
+        raise RemoteResponseError(f"prediction {index} with a confidence that is not a number")
     if not 0 <= score <= 1:
-        raise RemoteAnswerError(f"prediction {index} with the confidence {str(score)[:40]!r}")
+        raise RemoteResponseError(f"prediction {index} with the confidence {str(score)[:40]!r}")
     try:
         mask = _decode_masks(item["masks"], image_hw)
     except (ValueError, cv2.error) as error:
-        raise RemoteAnswerError(
+        raise RemoteResponseError(
             f"prediction {index} with a mask that cannot be decoded: {error}"
         ) from error
     return ReadyPrediction(float(score), CroppedMask.from_region(mask).detached())

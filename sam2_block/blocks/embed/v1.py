@@ -74,7 +74,7 @@ def _stays_cached(backend: Backend, number: int, total: int) -> bool:
     warn_once(
         logger,
         "embed beyond the cache",
-        "%s embeds %d images at once, and the cache keeps the embeddings of %d: the others are"
+        "%s embeds %d images at once, and the cache holds the embeddings of %d: the others are"
         " encoded when they are segmented; raise SAM2_BLOCK_CACHE_BYTES to embed all",
         "sam2_block/embed@v1",
         total,

@@ -15,7 +15,7 @@ from sam2_block.blocks import PREDICTIONS_KIND_NAME
 from sam2_block.json_values import json_value
 from sam2_block.masks import BoolArray, CroppedMask
 from sam2_block.masks.arrays import cropped_masks
-from sam2_block.out_of_memory import naming_mask_memory_errors
+from sam2_block.out_of_memory import converting_mask_memory_errors
 from sam2_block.rows.columns import PROMPT_DETECTION_ID, RLE_MASK, SAM2_SCORE
 from sam2_block.rows.detections import object_column
 
@@ -64,7 +64,7 @@ def serialise_predictions(predictions: Any) -> dict[str, Any]:
     return serialised
 
 
-@naming_mask_memory_errors()
+@converting_mask_memory_errors()
 def rle_column(rows: sv.Detections) -> np.ndarray[Any, Any]:
     """Return the masks of the rows as a column of compressed COCO RLE, on the masks' grid."""
     masks = rows.mask

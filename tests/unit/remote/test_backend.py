@@ -16,8 +16,8 @@ from sam2_block.backends.remote.remote_backend import EMBED_PATH, SEGMENT_PATH, 
 from sam2_block.concurrent_map import map_concurrently
 from sam2_block.errors import (
     OptionError,
-    RemoteAnswerError,
     RemoteError,
+    RemoteResponseError,
     RemoteStatusError,
     RemoteTimeoutError,
 )
@@ -159,7 +159,7 @@ def test_embedding_under_another_id_is_no_embedding(
     backend: RemoteBackend, endpoint: FakeEndpoint
 ) -> None:
     endpoint.spoil = lambda request: httpx.Response(200, json={"image_id": "x", "time": 0})
-    with pytest.raises(RemoteAnswerError, match="did not confirm the `image_id`"):
+    with pytest.raises(RemoteResponseError, match="did not confirm the `image_id`"):
         backend.embed(IMAGE, version="hiera_tiny")
 
 
@@ -266,7 +266,7 @@ def test_malformed_answer_is_no_answer(
     backend: RemoteBackend, endpoint: FakeEndpoint, name: str
 ) -> None:
     endpoint.spoil = lambda request: httpx.Response(200, json=MALFORMED[name])
-    with pytest.raises(RemoteAnswerError, match=r"^http://sam2\.test sent .*\.$"):
+    with pytest.raises(RemoteResponseError, match=r"^http://sam2\.test sent .*\.$"):
         ask(backend, BOX)
     assert len(endpoint.requests) == 1
 
@@ -274,7 +274,7 @@ def test_malformed_answer_is_no_answer(
 def test_score_that_is_no_number(backend: RemoteBackend, endpoint: FakeEndpoint) -> None:
     answer = b'{"predictions": [{"masks": [], "confidence": NaN}]}'
     endpoint.spoil = lambda request: httpx.Response(200, content=answer)
-    with pytest.raises(RemoteAnswerError, match="prediction 0 with the confidence 'nan'"):
+    with pytest.raises(RemoteResponseError, match="prediction 0 with the confidence 'nan'"):
         ask(backend, BOX)
 
 

@@ -24,7 +24,7 @@ from sam2_block.backends.remote.http.bodies import (
 from sam2_block.backends.remote.http.client import HttpClient
 from sam2_block.backends.remote.http.retry import Deadline
 from sam2_block.backends.remote.wire import parse_response, response_limits
-from sam2_block.errors import RemoteAnswerError, RemoteStatusError
+from sam2_block.errors import RemoteResponseError, RemoteStatusError
 from sam2_block.masks import coco_rle
 from sam2_block.settings import RemoteSettings
 from tests.unit.remote.scripted_server import URL, Post, Server, Transport
@@ -156,7 +156,7 @@ def test_polygons_of_more_points_than_an_outline_has() -> None:
     spiral = [[index % 60, index % 40] for index in range(10_000)]
     for polygons in ([spiral], [[point] for point in spiral]):
         answer = {"predictions": [{"masks": polygons, "confidence": 0.5}]}
-        with pytest.raises(RemoteAnswerError, match="polygons with far too many points"):
+        with pytest.raises(RemoteResponseError, match="polygons with far too many points"):
             parse_response(answer, 1, (40, 60))
 
 
@@ -170,7 +170,7 @@ def test_response_larger_than_the_request_allows(encoding: str, post: Post) -> N
         )
     )
     said = rf"^{URL} sent a response of more than the 1048576 bytes that the request allows\.$"
-    with pytest.raises(RemoteAnswerError, match=said):
+    with pytest.raises(RemoteResponseError, match=said):
         post(server)
     assert len(server.requests) == 1
 
@@ -200,7 +200,7 @@ def test_limits_of_a_request_hold_for_its_response() -> None:
     server = Server(httpx.Response(200, json=[1, 2, 3]))
     client = HttpClient(RemoteSettings(), transport=Transport(server))
     for limits in (ResponseLimits(6, 100), ResponseLimits(100, 1)):
-        with pytest.raises(RemoteAnswerError, match=r"than the 6 bytes|more values than"):
+        with pytest.raises(RemoteResponseError, match=r"than the 6 bytes|more values than"):
             client.post(Endpoint(URL), "/x", {}, Deadline(1000), limits=limits)
     client.close()
 
@@ -211,7 +211,7 @@ import httpx
 import numpy as np
 from sam2_block.backends.remote.http.bodies import TooLargeError, parse_json, read_body
 from sam2_block.backends.remote.wire import parse_response, response_limits
-from sam2_block.errors import RemoteAnswerError
+from sam2_block.errors import RemoteResponseError
 
 HW = (3000, 4000)
 LIMITS = response_limits(3, HW)
@@ -253,7 +253,7 @@ resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
 tracemalloc.start()
 try:
     attack()
-except (TooLargeError, RemoteAnswerError):
+except (TooLargeError, RemoteResponseError):
     print(tracemalloc.get_traced_memory()[1] // 2**20)
 """
 

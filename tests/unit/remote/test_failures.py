@@ -15,9 +15,9 @@ from sam2_block.backends.remote.http.failures import (
 )
 from sam2_block.backends.remote.http.retry import TRANSIENT_STATUSES
 from sam2_block.errors import (
-    RemoteAnswerError,
     RemoteConnectionError,
     RemoteError,
+    RemoteResponseError,
     RemoteStatusError,
     RemoteTimeoutError,
 )
@@ -243,15 +243,16 @@ def certificate_error() -> httpx.ConnectError:
             httpx.ConnectTimeout("slow"),
             RemoteTimeoutError,
             True,
-            "http://sam2.test did not accept the connection in time.",
+            "http://sam2.test did not accept the connection within 10 s. Is a server running"
+            " there?",
         ),
         *(
             (
                 error("slow"),
                 RemoteTimeoutError,
                 True,
-                f"http://sam2.test was silent for too long ({error.__name__};"
-                " SAM2_BLOCK_DEADLINE_S).",
+                f"http://sam2.test sent nothing for too long ({error.__name__}). A"
+                " SAM2_BLOCK_DEADLINE_S above 180 permits longer waits.",
             )
             for error in (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout)
         ),
@@ -284,7 +285,7 @@ def certificate_error() -> httpx.ConnectError:
         ),
         (
             httpx.DecodingError("incorrect header check"),
-            RemoteAnswerError,
+            RemoteResponseError,
             False,
             "http://sam2.test sent a response that cannot be decompressed"
             " (incorrect header check).",

@@ -30,8 +30,8 @@ _REASONS = {
     "GatedRepoError": "access to the repository is not granted; see HF_TOKEN",
     "SSLError": "the server's certificate is not trusted",
     "SSLCertVerificationError": "the server's certificate is not trusted",
-    "TimeoutException": "{host} gave no response in time",
-    "Timeout": "{host} gave no response in time",
+    "TimeoutException": "{host} did not respond in time",
+    "Timeout": "{host} did not respond in time",
     "ConnectError": _NO_CONNECTION,
     "ConnectionError": _NO_CONNECTION,
     "gaierror": _NO_CONNECTION,
@@ -114,7 +114,7 @@ def failure_reason(error: BaseException) -> str:
     for link in chain:
         status = getattr(getattr(link, "response", None), "status_code", None)
         if status is not None:
-            return _STATUSES.get(status, f"the server responded with status {status}")
+            return _STATUSES.get(status, f"the server returned status {status}")
     reason = next((reason for name, reason in _REASONS.items() if name in names), None)
     # Some releases of `huggingface_hub` close their HTTP client after a failed connection, and then
     # report only that it is closed.

@@ -20,7 +20,7 @@ import torch
 
 from sam2_block import process_state
 from sam2_block.backends.local.devices import choose_compute
-from sam2_block.backends.local.model_memory_errors import naming_memory_errors
+from sam2_block.backends.local.model_memory_errors import converting_memory_errors
 from sam2_block.backends.local.models.checkpoints import fetch_checkpoint
 from sam2_block.backends.local.models.model_loading import load_model
 from sam2_block.backends.local.models.model_size import tensor_bytes
@@ -195,7 +195,7 @@ class ModelRegistry:
         identity, file_bytes = _identity(checkpoint)
         with self._lock:
             self._shrink(settings.model_bytes, file_bytes)
-        with naming_memory_errors(version, compute):
+        with converting_memory_errors(version, compute):
             model = COMPUTE_POOL.run(
                 _LOADING_DEVICE, lambda: load_model(version, checkpoint, compute.device)
             )

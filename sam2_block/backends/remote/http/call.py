@@ -18,7 +18,7 @@ from sam2_block.backends.remote.http.bodies import (
 )
 from sam2_block.backends.remote.http.failures import check_deadline
 from sam2_block.backends.remote.http.retry import Deadline
-from sam2_block.errors import RemoteAnswerError
+from sam2_block.errors import RemoteResponseError
 
 PIECE_BYTES = 256 * 1024
 
@@ -82,4 +82,4 @@ def read_response(call: Call, response: httpx.Response) -> bytes:
         problem = f"sent a response that cannot be decompressed ({error})"
     if is_error:
         return b""
-    raise RemoteAnswerError(f"{url} {problem}.")
+    raise RemoteResponseError(f"{url} {problem}.")

@@ -31,23 +31,19 @@ from sam2_block.backends.remote.http.failures import (
 from sam2_block.backends.remote.http.http_logs import redacted_http_logs
 from sam2_block.backends.remote.http.proxies import ProxyRules
 from sam2_block.backends.remote.http.retry import (
+    CONNECT_TIMEOUT_S,
     DEFAULT_RETRY_POLICY,
+    READ_TIMEOUT_S,
+    READ_TIMEOUTS_PER_DEADLINE,
     Deadline,
     RetryPolicy,
     parse_retry_after,
 )
 from sam2_block.backends.remote.http.transport import DEADLINE, NetworkTransport
-from sam2_block.errors import RemoteAnswerError, RemoteError, RemoteTimeoutError, SettingsError
+from sam2_block.errors import RemoteError, RemoteResponseError, RemoteTimeoutError, SettingsError
 from sam2_block.settings import RemoteSettings
 
 logger = logging.getLogger(__name__)
-
-_CONNECT_TIMEOUT_S = 10.0
-
-# Longest wait for data from a server. A longer deadline is set for a slower server, so the wait is
-# at least a third of it, which leaves time for two more attempts.
-_READ_TIMEOUT_S = 60.0
-_READ_TIMEOUTS_PER_DEADLINE = 3
 
 
 class HttpClient:
@@ -160,7 +156,7 @@ class HttpClient:
             problem = "that is not JSON. Is it an inference server?"
         # Raised outside the handler, so that no error is chained: it may quote a server that
         # repeats the key.
-        raise RemoteAnswerError(f"{call.endpoint.url} sent a response {problem}")
+        raise RemoteResponseError(f"{call.endpoint.url} sent a response {problem}")
 
     def _exchange(self, call: Call) -> tuple[int, httpx.Headers, bytes]:
         """Send a request and return the status, the headers and the body of its response."""
@@ -202,8 +198,8 @@ class HttpClient:
     def _timeout(deadline: Deadline) -> httpx.Timeout:
         remaining_s = deadline.remaining_s()
         return httpx.Timeout(
-            min(max(_READ_TIMEOUT_S, deadline.seconds / _READ_TIMEOUTS_PER_DEADLINE), remaining_s),
-            connect=min(_CONNECT_TIMEOUT_S, remaining_s),
+            min(max(READ_TIMEOUT_S, deadline.seconds / READ_TIMEOUTS_PER_DEADLINE), remaining_s),
+            connect=min(CONNECT_TIMEOUT_S, remaining_s),
         )
 
 

@@ -10,11 +10,17 @@ import httpx
 
 from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.backends.remote.http.bodies import SMALL_RESPONSE, TooLargeError, parse_json
-from sam2_block.backends.remote.http.retry import TRANSIENT_STATUSES, Deadline
+from sam2_block.backends.remote.http.retry import (
+    CONNECT_TIMEOUT_S,
+    READ_TIMEOUT_S,
+    READ_TIMEOUTS_PER_DEADLINE,
+    TRANSIENT_STATUSES,
+    Deadline,
+)
 from sam2_block.errors import (
-    RemoteAnswerError,
     RemoteConnectionError,
     RemoteError,
+    RemoteResponseError,
     RemoteStatusError,
     RemoteTimeoutError,
 )
@@ -63,15 +69,18 @@ def error_of_transport(endpoint: Endpoint, error: Exception) -> RemoteError:
     detail = _shortened(endpoint.without_key(text)) or name
     if isinstance(error, httpx.ConnectTimeout):
         return RemoteTimeoutError(
-            f"{url} did not accept the connection in time.",
+            f"{url} did not accept the connection within {CONNECT_TIMEOUT_S:g} s. Is a server"
+            " running there?",
             transient=True,
         )
     if isinstance(error, httpx.TimeoutException):
         return RemoteTimeoutError(
-            f"{url} was silent for too long ({name}; SAM2_BLOCK_DEADLINE_S).", transient=True
+            f"{url} sent nothing for too long ({name}). A SAM2_BLOCK_DEADLINE_S above"
+            f" {READ_TIMEOUT_S * READ_TIMEOUTS_PER_DEADLINE:g} permits longer waits.",
+            transient=True,
         )
     if isinstance(error, httpx.DecodingError):
-        return RemoteAnswerError(f"{url} sent a response that cannot be decompressed ({detail}).")
+        return RemoteResponseError(f"{url} sent a response that cannot be decompressed ({detail}).")
     if isinstance(error, httpx.ProxyError):
         # httpcore quotes the proxy's text after the status: it may repeat the proxy's password.
         status = re.match(r"[0-9]{3}\b", detail)

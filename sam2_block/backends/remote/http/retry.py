@@ -13,6 +13,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+CONNECT_TIMEOUT_S = 10.0
+
+# The longest silence of a server. A longer deadline is for a slower server: a third of it, so that
+# two more attempts fit.
+READ_TIMEOUT_S = 60.0
+READ_TIMEOUTS_PER_DEADLINE = 3
+
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 

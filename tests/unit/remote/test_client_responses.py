@@ -16,15 +16,15 @@ from sam2_block.backends.remote.endpoints import Endpoint
 from sam2_block.backends.remote.http.client import HttpClient
 from sam2_block.backends.remote.http.retry import Deadline, RetryPolicy
 from sam2_block.errors import (
-    RemoteAnswerError,
     RemoteConnectionError,
     RemoteError,
+    RemoteResponseError,
     RemoteTimeoutError,
 )
 from sam2_block.settings import RemoteSettings
 from tests.unit.remote.scripted_server import URL, Clock, Post, Server, ok
 
-TIMEOUT, CONNECTION, ANSWER = RemoteTimeoutError, RemoteConnectionError, RemoteAnswerError
+TIMEOUT, CONNECTION, ANSWER = RemoteTimeoutError, RemoteConnectionError, RemoteResponseError
 # Every failure that httpx documents -> what it becomes, and whether it is tried again.
 FAILURES: dict[str, tuple[type[RemoteError], bool]] = {
     "ConnectTimeout": (TIMEOUT, True),
@@ -145,7 +145,7 @@ NOT_JSON = f"{URL} sent a response that is not JSON. Is it an inference server?"
 )
 def test_answer_that_is_not_json(content: bytes, post: Post, clock: Clock) -> None:
     server = Server(httpx.Response(200, content=content))
-    with pytest.raises(RemoteAnswerError) as caught:
+    with pytest.raises(RemoteResponseError) as caught:
         post(server)
     assert str(caught.value) == NOT_JSON
     assert caught.value.__context__ is None
@@ -208,7 +208,7 @@ TWICE = gzip.compress(gzip.compress(b"{}", mtime=0), mtime=0)
     ],
 )
 def test_answer_packed_badly(answer: httpx.Response, says: str, post: Post, clock: Clock) -> None:
-    with pytest.raises(RemoteAnswerError) as caught:
+    with pytest.raises(RemoteResponseError) as caught:
         post(Server(answer))
     assert str(caught.value).startswith(f"{URL} {says}")
     assert clock.sleeps == []

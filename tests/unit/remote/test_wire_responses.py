@@ -9,7 +9,7 @@ import pytest
 
 from sam2_block.backends.protocol import ReadyPrediction
 from sam2_block.backends.remote.wire import parse_response
-from sam2_block.errors import RemoteAnswerError
+from sam2_block.errors import RemoteResponseError
 from sam2_block.masks import CroppedMask, coco_rle
 
 HW = (20, 30)
@@ -37,13 +37,13 @@ def test_answer() -> None:
 
 @pytest.mark.parametrize("answer", [None, [], "x", {}, {"predictions": None}, {"predictions": {}}])
 def test_answer_without_predictions(answer: Any) -> None:
-    with pytest.raises(RemoteAnswerError, match=r"^a response without a list `predictions`$"):
+    with pytest.raises(RemoteResponseError, match=r"^a response without a list `predictions`$"):
         parse_response(answer, 0, HW)
 
 
 @pytest.mark.parametrize(("count", "asked"), [(0, 1), (1, 2), (3, 2)])
 def test_answer_with_another_number_of_predictions(count: int, asked: int) -> None:
-    with pytest.raises(RemoteAnswerError, match=f"^{count} predictions for {asked} prompts$"):
+    with pytest.raises(RemoteResponseError, match=f"^{count} predictions for {asked} prompts$"):
         parse_response({"predictions": [prediction()] * count}, asked, HW)
 
 
@@ -78,7 +78,7 @@ NO_NUMBER = "with a confidence that is not a number"
     ],
 )
 def test_prediction_that_is_none(item: Any, says: str) -> None:
-    with pytest.raises(RemoteAnswerError) as caught:
+    with pytest.raises(RemoteResponseError) as caught:
         parsed(prediction(), item)
     assert str(caught.value) == f"prediction 1 {says}"
 
@@ -140,7 +140,7 @@ NO_POINTS = "a polygon that is not a list of points"
     ],
 )
 def test_polygon_that_is_none(polygon: Any, says: str) -> None:
-    with pytest.raises(RemoteAnswerError) as caught:
+    with pytest.raises(RemoteResponseError) as caught:
         filled([[1, 1], [2, 2]], polygon)
     assert str(caught.value) == f"prediction 0 with a mask that cannot be decoded: {says}"
     cause = caught.value.__cause__
@@ -153,7 +153,7 @@ def test_mask_as_deep_as_a_server_likes(depth: int) -> None:
     for _ in range(depth):
         nested = [nested]
     for masks in (nested, {"size": nested, "counts": "0"}, {"size": [20, 30], "counts": nested}):
-        with pytest.raises(RemoteAnswerError):
+        with pytest.raises(RemoteResponseError):
             parsed(prediction(masks=masks))
-    with pytest.raises(RemoteAnswerError):
+    with pytest.raises(RemoteResponseError):
         parsed(prediction(confidence=nested))
