@@ -30,6 +30,7 @@ os.environ.update(
     DISABLE_VERSION_CHECK="True",
     INFERENCE_WARNINGS_DISABLED="True",
     CORE_MODEL_GAZE_ENABLED="False",
+    OMP_WAIT_POLICY="PASSIVE",  # two workers share the cores: a thread that waits leaves its core
 )
 # What an operator may have set for other work; the folder of Meta's checkpoints is for the tests.
 OPERATORS = (

@@ -27,8 +27,10 @@ def test_remote_step_is_refused_when_the_workflow_is_compiled(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SAM2_BLOCK_EXECUTION", "local")
+    # The engine caches what it has compiled: this definition is no other test's.
+    definition = workflow(step(name="sam", threshold=0.125))
     with pytest.raises(WorkflowError) as caught:
-        run(workflow(step()), LOOPBACK)
+        run(definition, LOOPBACK)
     assert not isinstance(caught.value, RuntimeInputError)
     assert "allows local execution only (SAM2_BLOCK_EXECUTION); got remote" in shown(caught.value)
     assert network.asked == []

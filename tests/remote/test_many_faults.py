@@ -1,4 +1,4 @@
-"""A day in production: 500 images at once, and a fault on one request in five."""
+"""A day in production: 200 images, eight at a time, and a fault on one request in five."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.remote.faulty_proxy import (
 )
 from tests.remote.server import VERSION, Sam2Server
 
-IMAGES, CONTENTS, AT_ONCE = 500, 20, 8
+IMAGES, CONTENTS, AT_ONCE = 200, 12, 8
 
 FAULTS = [
     Fault(delay_s=0.05),

@@ -103,16 +103,16 @@ def test_box_with_points_on_one_object(
 
 
 @pytest.mark.slow
-def test_300_prompts_in_order(here: Segmenter, there: Segmenter, coins: np.ndarray) -> None:
+def test_150_prompts_in_order(here: Segmenter, there: Segmenter, coins: np.ndarray) -> None:
     rng = np.random.default_rng(3)
-    corners = rng.uniform((0, 0), (340, 260), (300, 2))
-    many = boxes(*np.hstack([corners, corners + rng.uniform(8, 40, (300, 2))])[:250])
-    points = [[corner] for corner in corners[250:].tolist()]
+    corners = rng.uniform((0, 0), (340, 260), (150, 2))
+    many = boxes(*np.hstack([corners, corners + rng.uniform(8, 40, (150, 2))])[:120])
+    points = [[corner] for corner in corners[120:].tolist()]
     assert_same(here.segment(coins, many, points), there.segment(coins, many, points))
 
 
 @pytest.mark.slow
-def test_8_images_at_once(here: Segmenter, there: Segmenter) -> None:
+def test_5_images_at_once(here: Segmenter, there: Segmenter) -> None:
     photos = [
         np.ascontiguousarray(photo[..., ::-1])
         for photo in (
@@ -122,9 +122,9 @@ def test_8_images_at_once(here: Segmenter, there: Segmenter) -> None:
             skimage.data.rocket(),
         )
     ]
-    images = [*photos, *(cv2.flip(photo, 1)[:200] for photo in photos)]
+    images = [*photos, cv2.flip(photos[0], 1)[:200]]
     detections = boxes((20, 30, 150, 160), (100, 20, 180, 90))
-    theirs = map_concurrently(lambda image: there.segment(image, detections), images, 8)
+    theirs = map_concurrently(lambda image: there.segment(image, detections), images, 5)
     for image, rows in zip(images, theirs, strict=True):
         assert_same(here.segment(image, detections), rows)
 
