@@ -199,8 +199,11 @@ def named(name: str, base: type[Exception] = Exception) -> Exception:
         # `requests` and `urllib3`: a connection error that is caused by the proxy.
         (chained(named("ConnectionError"), named("ProxyError")), "the proxy cannot be reached"),
         (chained(named("ConnectError"), ssl.SSLError("hush")), "certificate is not trusted"),
-        (named("ReadTimeout", type("TimeoutException", (Exception,), {})), "no response in time"),
-        (named("ReadTimeout", type("Timeout", (Exception,), {})), "no response in time"),
+        (
+            named("ReadTimeout", type("TimeoutException", (Exception,), {})),
+            "did not respond in time",
+        ),
+        (named("ReadTimeout", type("Timeout", (Exception,), {})), "did not respond in time"),
         (named("GatedRepoError"), "access to the repository is not granted"),
         (chained(named("LocalEntryNotFoundError"), named("ConnectError")), "no connection to"),
         (named("SomethingNew"), "SomethingNew"),

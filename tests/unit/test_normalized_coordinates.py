@@ -1,4 +1,4 @@
-"""Coordinates from 0 to 1 are taken as pixels, and warned of once for each kind of prompt."""
+"""Coordinates from 0 to 1 are read as pixels, and warned of once for each kind of prompt."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def test_normalized_coordinates_are_warned_of(
 ) -> None:
     rows = segment(detections, points)
     assert [message.split(":")[0] for message in caplog.messages] == kinds
-    assert len(rows) > 0  # taken as pixels, as before
+    assert len(rows) > 0  # read as pixels, as before
     for message in caplog.messages:
-        assert "taken as pixels of an image 80 wide and 60 high" in message
+        assert "read as pixels of an image 80 wide and 60 high" in message
 
 
 @pytest.mark.parametrize(
