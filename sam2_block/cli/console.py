@@ -98,12 +98,6 @@ def standard_streams() -> Iterator[None]:
                 _silence(stream)
 
 
-def one_line(text: str, width: int = 600) -> str:
-    """Fold text into one line of at most `width` characters."""
-    folded = " ".join(text.split())
-    return folded if len(folded) <= width else folded[: width - 3] + "..."
-
-
 def redact_keys(text: str) -> str:
     """Redact the keys of this process in a message: errors of HTTP clients quote URLs."""
     return redact(text, *(os.environ.get(name, "").strip() for name in _SECRET_VARIABLES))

@@ -12,9 +12,10 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from sam2_block.cli.console import KEY_VARIABLES, one_line, print_message
+from sam2_block.cli.console import KEY_VARIABLES, print_message
 from sam2_block.cli.problems import compile_problem
 from sam2_block.errors import InputError, Sam2BlockError, SettingsError
+from sam2_block.messages.one_line import one_line
 
 PLUGIN = "sam2_block"
 

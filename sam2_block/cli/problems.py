@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from sam2_block.cli.console import one_line
+from sam2_block.messages.one_line import one_line
 
 _IS_SELECTOR = "should be a selector, such as $inputs.name or $steps.name.output"
 

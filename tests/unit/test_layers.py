@@ -25,7 +25,8 @@ LAYERS = [
     ["rows"],
     ["segment_options", "masks", "sam2"],
     ["settings", "compute"],
-    ["images", "messages", "out_of_memory", "process_state", "versions"],
+    ["images", "out_of_memory", "process_state", "versions"],
+    ["messages"],
     ["errors", "json_values", "concurrent_map", "_version"],
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +31,15 @@ def as_image(pixels: object) -> Image:
     """
     expected = "expected a uint8 array, (H, W) grey, (H, W, 3) BGR or (H, W, 4) BGRA"
     if not isinstance(pixels, np.ndarray):
-        raise ImageError(f"{expected}; got {type(pixels).__name__}.")
+        hint = " Did cv2.imread fail to read the file?" if pixels is None else ""
+        raise ImageError(f"{expected}; got {type(pixels).__name__}.{hint}")
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
-        raise ImageError(f"{expected}; got {pixels.dtype} of shape {pixels.shape}.")
+        raise ImageError(f"{expected}; got {pixels.dtype} of shape {pixels.shape}.{_hint(pixels)}")
     if pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4):
-        raise ImageError(f"{expected}; got {pixels.shape[2]} channels (shape {pixels.shape}).")
+        hint = _hint(pixels)
+        raise ImageError(
+            f"{expected}; got {pixels.shape[2]} channels (shape {pixels.shape}).{hint}"
+        )
     height, width = pixels.shape[:2]
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         raise ImageError(
@@ -44,6 +49,18 @@ def as_image(pixels: object) -> Image:
     if pixels.ndim == 3:
         return pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3]
     return pixels
+
+
+def _hint(pixels: NDArray[Any]) -> str:
+    """Return a sentence for a common mistake, or nothing."""
+    hints = []
+    if pixels.dtype.kind == "f" and pixels.size and pixels.min() >= 0 and pixels.max() <= 1:
+        hints.append("Its values are from 0 to 1: multiply by 255 and convert to uint8.")
+    if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4) and pixels.shape[2] not in (1, 3, 4):
+        hints.append("It looks like (C, H, W): transpose it by pixels.transpose(1, 2, 0).")
+    if pixels.ndim == 4 and pixels.shape[0] == 1:
+        hints.append("It looks like a batch of one image: pass pixels[0].")
+    return "".join(f" {hint}" for hint in hints)
 
 
 def content_key(image: Image) -> tuple[tuple[int, ...], bytes]:

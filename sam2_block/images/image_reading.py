@@ -16,10 +16,10 @@ import PIL.Image
 import PIL.ImageOps
 from numpy.typing import NDArray
 
-from sam2_block.cli.console import one_line
-from sam2_block.cli.pixel_depth import significant_bits, to_eight_bits
 from sam2_block.errors import ImageError
-from sam2_block.images import Image
+from sam2_block.images.image_arrays import Image
+from sam2_block.images.pixel_depth import significant_bits, to_eight_bits
+from sam2_block.messages.one_line import one_line
 
 # Excluded: formats that Pillow recognizes by a weak signature (TGA), or by starting another program
 # (EPS).

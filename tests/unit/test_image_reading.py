@@ -15,8 +15,8 @@ import PIL.Image
 import pytest
 import tifffile
 
-from sam2_block.cli.image_reading import decode_image, read_image
 from sam2_block.errors import ImageError
+from sam2_block.images.image_reading import decode_image, read_image
 
 Pixels = np.ndarray[Any, Any]
 
