@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
 
@@ -16,6 +16,17 @@ ConfidenceSource = Literal["detector", "sam"]
 InvalidBoxes = Literal["empty", "error", "drop"]
 
 _NUMBERS = (int, float, np.integer, np.floating)
+
+
+class SegmentKeywords(TypedDict, total=False):
+    """The keyword arguments of `Segmenter.segment`; see there."""
+
+    color: Literal["bgr", "rgb"]
+    threshold: float
+    multimask_output: bool
+    class_filter: Sequence[str] | None
+    confidence_source: ConfidenceSource
+    invalid_boxes: InvalidBoxes
 
 
 @dataclass(frozen=True)

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import supervision as sv
-from numpy.typing import NDArray
 
 from sam2_block import process_state
 from sam2_block.backends.protocol import Backend
 from sam2_block.backends.source import BackendSource
 from sam2_block.concurrent_map import stream_concurrently
-from sam2_block.errors import ClosedError, InputError, OptionError
-from sam2_block.images import as_image
-from sam2_block.segment_options import ConfidenceSource, InvalidBoxes, SegmentOptions
+from sam2_block.errors import ClosedError, InputError, OptionError, PromptError
+from sam2_block.images.image_inputs import ColorOrder, ImageInput, to_bgr
+from sam2_block.prompts.points import PointsInput
+from sam2_block.rows.box_inputs import BoxesInput, as_detections, doubts_about_boxes
+from sam2_block.segment_options import (
+    ConfidenceSource,
+    InvalidBoxes,
+    SegmentKeywords,
+    SegmentOptions,
+)
 from sam2_block.segmentation import segment_image
 from sam2_block.settings import MaskForm
-from sam2_block.versions import DEFAULT, check_allowed_version, check_remote_version, check_version
+from sam2_block.versions import (
+    DEFAULT,
+    DEMO,
+    check_allowed_version,
+    check_remote_version,
+    check_version,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
 Result = TypeVar("Result")
 
-
-class SegmentKeywords(TypedDict, total=False):
-    """The keyword arguments of `Segmenter.segment`; see `SegmentOptions`."""
-
-    threshold: float
-    multimask_output: bool
-    class_filter: Sequence[str] | None
-    confidence_source: ConfidenceSource
-    invalid_boxes: InvalidBoxes
+_DEMO_WARNING = (
+    "SAM 2 version 'demo' is a small model for demos and tests, not for real work: use 'hiera_tiny'"
+    " or larger."
+)
 
 
 class Segmenter:
@@ -46,17 +54,22 @@ class Segmenter:
 
     Args:
         version: One of `sam2_block.versions.NAMES`.
-        backend: Where SAM 2 runs; by default in this process, with the operator's settings. For a
-            server see `Segmenter.remote`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; by default `SAM2_BLOCK_DEVICE`.
+        checkpoint: A file with your own weights for the architecture of `version`: Meta's format,
+            or what a training script saved. By default Meta's weights, downloaded once.
+        backend: Where SAM 2 runs instead of in this process, such as a `FakeBackend`. For a server
+            see `Segmenter.remote`.
         masks: `dense` (always a NumPy array), `compact` (always `sv.CompactMask`) or `auto` (dense
             unless that would be large); by default `SAM2_BLOCK_MASKS`.
+
+    Raises:
+        Sam2BlockError: The version, the device, the checkpoint file or a setting cannot be used.
 
     Example:
         >>> from sam2_block.backends.fake import FakeBackend
         >>> segmenter = Segmenter("demo", backend=FakeBackend())
         >>> photo = np.zeros((100, 200, 3), np.uint8)
-        >>> boxes = sv.Detections(xyxy=np.array([[10.0, 20.0, 30.0, 60.0]]))
-        >>> segmenter.segment(photo, boxes).mask.shape
+        >>> segmenter.segment(photo, boxes=[[10, 20, 30, 60]]).mask.shape
         (1, 100, 200)
     """
 
@@ -64,15 +77,29 @@ class Segmenter:
         self,
         version: str = DEFAULT,
         *,
+        device: str | None = None,
+        checkpoint: str | Path | None = None,
         backend: Backend | BackendSource | None = None,
         masks: MaskForm | None = None,
     ) -> None:
         self.version = check_version(version)
         self._own_masks = masks
         self._is_closed = False
-        self._open(
-            backend if isinstance(backend, BackendSource) else BackendSource(backend=backend)
+        if backend is not None and (device is not None or checkpoint is not None):
+            raise OptionError("device, checkpoint: have no effect where a backend is given.")
+        source = (
+            backend
+            if isinstance(backend, BackendSource)
+            else BackendSource(
+                backend=backend,
+                device=device,
+                checkpoint=None if checkpoint is None else str(checkpoint),
+            )
         )
+        self._open(source)
+        source.check()
+        if self.version == DEMO and backend is None and checkpoint is None:
+            warnings.warn(_DEMO_WARNING, stacklevel=2)
 
     @classmethod
     def remote(
@@ -113,6 +140,10 @@ class Segmenter:
         check_allowed_version(self.version, settings.access.allowed_versions)
         self._output, self._limits = settings.output, settings.limits
         self._backend: Backend | None = source.open(settings, self._user)
+
+    def __repr__(self) -> str:
+        state = " (closed)" if self._is_closed else ""
+        return f"<Segmenter {self.version}, {self._source.description()}{state}>"
 
     @property
     def backend(self) -> Backend:
@@ -166,12 +197,22 @@ class Segmenter:
         # Opened on first use: an error while unpickling silently ends a `multiprocessing` worker.
         self._backend = None
 
+    def preload(self) -> None:
+        """Load the model now, so that the first call does not wait for it.
+
+        Raises:
+            Sam2BlockError: The weights cannot be downloaded or used.
+        """
+        self._while_open(lambda backend: backend.load(self.version))
+
     def segment(
         self,
-        image_bgr: NDArray[np.uint8],
-        detections: sv.Detections | None = None,
-        points: Any = None,
+        image: ImageInput,
+        boxes: BoxesInput = None,
+        points: PointsInput = None,
         *,
+        detections: sv.Detections | None = None,
+        color: ColorOrder = "bgr",
         threshold: float = 0.0,
         multimask_output: bool = True,
         class_filter: Sequence[str] | None = None,
@@ -181,22 +222,46 @@ class Segmenter:
         """Segment the objects in boxes and at points of one image.
 
         Args:
-            image_bgr: `uint8`, `(H, W, 3)` BGR, `(H, W, 4)` BGRA or `(H, W)` grey.
-            detections: Each box is one object.
-            points: One flat list for one object, or one list per object; see
-                `sam2_block.prompts.parse_point_objects`.
-            threshold: See `SegmentOptions`.
-            multimask_output: See `SegmentOptions`.
-            class_filter: See `SegmentOptions`.
-            confidence_source: See `SegmentOptions`.
-            invalid_boxes: See `SegmentOptions`.
+            image: A path; a `PIL.Image.Image`; a `uint8` array `(H, W, 3)`, `(H, W, 4)` or
+                `(H, W)`; or a `uint8` tensor `(C, H, W)` or `(H, W, C)`.
+            boxes: `sv.Detections`, or numbers of shape `(N, 4)`: left, top, right and bottom in
+                pixels. Each box is one object.
+            points: `(x, y)` or `(x, y, positive)` in pixels. A flat list is one object, a list of
+                lists is one object per list. Boxes and points are separate objects.
+            detections: Another name of `boxes`.
+            color: Order of the channels of an array or a tensor, `bgr` (as `cv2.imread` returns it)
+                or `rgb`.
+            threshold: Minimum predicted quality of a mask, 0 to 1; rows below it are left out.
+            multimask_output: Whether SAM 2 proposes three masks, of which the best is selected, or
+                one.
+            class_filter: Names of the classes to segment; other boxes are dropped. None or empty
+                for all.
+            confidence_source: Whether `confidence` of the result is SAM's predicted quality (`sam`)
+                or the detector's (`detector`).
+            invalid_boxes: For a box that is not finite or has no area in the image: a row with an
+                empty mask (`empty`), no row (`drop`), or an error (`error`).
 
         Returns:
-            One row per box, then one per object given by points; see `segment_image`.
+            One row per box, then one per object given by points, in order: `mask` `(N, H, W)`,
+            `xyxy` (the tight box of the mask), `confidence`, `class_id`, `class_name`,
+            `sam2_score`, and the further columns of `boxes`; see `segment_image`.
 
         Raises:
-            Sam2BlockError: The request, the settings or the checkpoint cannot be used.
+            Sam2BlockError: The image, the prompts, the settings or the checkpoint cannot be used.
+
+        Example:
+            >>> from sam2_block.backends.fake import FakeBackend
+            >>> segmenter = Segmenter("demo", backend=FakeBackend())
+            >>> photo_rgb = np.zeros((100, 200, 3), np.uint8)
+            >>> objects = segmenter.segment(photo_rgb, points=[[50, 60]], color="rgb")
+            >>> objects["class_name"].tolist()
+            ['foreground']
         """
+        if boxes is not None and detections is not None:
+            raise OptionError("boxes, detections: these are two names of one argument; give one.")
+        rows = as_detections(boxes if detections is None else detections)
+        if rows is None and points is None:
+            raise PromptError("no prompt: give boxes or points.")
         options = SegmentOptions(
             version=self.version,
             threshold=threshold,
@@ -205,11 +270,15 @@ class Segmenter:
             confidence_source=confidence_source,
             invalid_boxes=invalid_boxes,
         )
+        pixels = to_bgr(image, color)
+        if rows is not None:
+            for doubt in doubts_about_boxes(rows, class_filter, (pixels.shape[0], pixels.shape[1])):
+                warnings.warn(doubt, stacklevel=2)
         return self._while_open(
             lambda backend: segment_image(
                 backend,
-                image_bgr,
-                detections,
+                pixels,
+                rows,
                 points,
                 options,
                 output=self._output,
@@ -226,8 +295,8 @@ class Segmenter:
         image files or run a detector meanwhile.
 
         Args:
-            requests: For each image the arguments of `segment`: `(image_bgr, detections)`, or
-                `(image_bgr, detections, points)`.
+            requests: For each image the arguments of `segment`: `(image, boxes)`, or
+                `(image, boxes, points)`.
             **options: The keyword arguments of `segment`, the same for all images.
 
         Returns:
@@ -250,7 +319,7 @@ class Segmenter:
         def segment(request: tuple[Any, ...]) -> sv.Detections:
             if not isinstance(request, tuple) or not 1 <= len(request) <= 3:
                 raise OptionError(
-                    "requests: expected (image_bgr, detections) or (image_bgr, detections, points)"
+                    "requests: expected (image, boxes) or (image, boxes, points)"
                     f" for each image; got {type(request).__name__}."
                 )
             return self.segment(*request, **options)
@@ -258,18 +327,19 @@ class Segmenter:
         # At least two: in this process one is prepared, or pasted, while the other is computed.
         return stream_concurrently(segment, requests, max(2, self.backend.concurrent_images))
 
-    def embed(self, image_bgr: NDArray[np.uint8]) -> None:
+    def embed(self, image: ImageInput, *, color: ColorOrder = "bgr") -> None:
         """Encode an image ahead of its prompts, so that `segment` only has to decode them.
 
         Args:
-            image_bgr: As `segment` takes it. Its embedding is found by the image's pixels, for as
+            image: As `segment` takes it. Its embedding is found by the image's pixels, for as
                 long as the cache holds it.
+            color: Order of the channels of an array or a tensor.
 
         Raises:
             Sam2BlockError: The image, the settings or the checkpoint cannot be used.
         """
-        image = as_image(image_bgr)
-        self._while_open(lambda backend: backend.embed(image, version=self.version))
+        pixels = to_bgr(image, color)
+        self._while_open(lambda backend: backend.embed(pixels, version=self.version))
 
     def _while_open(self, call: Callable[[Backend], Result]) -> Result:
         """Call a function with the backend.

@@ -41,6 +41,9 @@ class FakeBackend:
             ReadyPrediction(self.score, self._mask(prompt, height, width)) for prompt in prompts
         ]
 
+    def load(self, version: str) -> None:
+        """Do nothing: there is no model."""
+
     def embed(self, image: Image, *, version: str) -> None:
         """Record the shape of the image; see `Backend.embed`."""
         self.embedded.append(image.shape)

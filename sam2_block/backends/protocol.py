@@ -81,6 +81,17 @@ class Backend(Protocol):
         """
         ...
 
+    def load(self, version: str) -> None:
+        """Load the model in advance, if it runs in this process; otherwise do nothing.
+
+        Args:
+            version: One of `sam2_block.versions.NAMES`.
+
+        Raises:
+            Sam2BlockError: The model is not available.
+        """
+        ...
+
     def embed(self, image: Image, *, version: str) -> None:
         """Encode an image in advance, so that `predict` only decodes its prompts.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from sam2_block.backends.protocol import Backend
 from sam2_block.backends.select import ExecutionTarget, choose_backend
-from sam2_block.errors import OptionError, SettingsError
+from sam2_block.errors import CheckpointNotFoundError, OptionError, SettingsError
 from sam2_block.settings import Settings
 
 
@@ -25,6 +26,8 @@ class BackendSource:
         api_key: The key, or None for the one in the settings.
         backend: A backend to use instead of opening one.
         lacks_key: Whether a key was given in the process that pickled this source.
+        device: The device, or None for the one in the settings.
+        checkpoint: A file to load instead of Meta's weights.
     """
 
     target: ExecutionTarget = "local"
@@ -32,6 +35,8 @@ class BackendSource:
     api_key: str | None = field(default=None, repr=False)
     backend: Backend | None = None
     lacks_key: bool = False
+    device: str | None = None
+    checkpoint: str | None = None
 
     def settings(self) -> Settings:
         """Return the operator's settings from the current environment, with this server and key.
@@ -39,10 +44,40 @@ class BackendSource:
         Raises:
             SettingsError: A setting cannot be used.
         """
-        overrides = {"api_url": self.api_url, "api_key": self.api_key}
-        return Settings.from_environment().override(
+        overrides = {"api_url": self.api_url, "api_key": self.api_key, "device": self.device}
+        settings = Settings.from_environment().override(
             **{name: value for name, value in overrides.items() if value is not None}
         )
+        if self.checkpoint is None:
+            return settings
+        return replace(settings, local=replace(settings.local, checkpoint_file=self.checkpoint))
+
+    def check(self) -> None:
+        """Check what was given for this source, before anything is loaded.
+
+        Raises:
+            SettingsError: The device is not available.
+            CheckpointNotFoundError: The checkpoint file does not exist.
+        """
+        if self.checkpoint is not None and not Path(self.checkpoint).is_file():
+            raise CheckpointNotFoundError(
+                f"checkpoint: there is no file {self.checkpoint}. Expected a .pt file with weights"
+                " of SAM 2."
+            )
+        if self.device is not None:
+            from sam2_block.backends.local.devices import choose_compute
+
+            choose_compute(self.settings().local)
+
+    def description(self) -> str:
+        """Return where SAM 2 runs, in words, without a key."""
+        if self.backend is not None:
+            return f"backend {type(self.backend).__name__}"
+        if self.target == "remote":
+            return f"on {self.settings().access.api_url}"
+        device = self.settings().local.device
+        weights = f", weights {self.checkpoint}" if self.checkpoint else ""
+        return f"in this process, device {device}{weights}"
 
     def open(self, settings: Settings, user: object) -> Backend:
         """Return the backend.
@@ -68,7 +103,15 @@ class BackendSource:
         if self.backend is not None:
             _check_pickle(self.backend)
         lacks_key = self.lacks_key or self.api_key is not None
-        return BackendSource, (self.target, self.api_url, None, self.backend, lacks_key)
+        return BackendSource, (
+            self.target,
+            self.api_url,
+            None,
+            self.backend,
+            lacks_key,
+            self.device,
+            self.checkpoint,
+        )
 
 
 def _check_pickle(backend: Backend) -> None:

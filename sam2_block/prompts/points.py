@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sam2_block.errors import PromptError
 from sam2_block.messages.short_repr import short_repr
 from sam2_block.prompts.prompt import LabeledPoint, Prompt
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Point: TypeAlias = "tuple[float, float] | tuple[float, float, bool] | Mapping[str, Any]"
+"""`(x, y)`, `(x, y, positive)` or `{"x", "y", "positive"}`, in pixels."""
+
+PointsInput: TypeAlias = "Sequence[Point] | Sequence[Sequence[Point]] | NDArray[Any] | None"
+"""The points of one object, or of one object per list; see `parse_point_objects`."""
 
 
 def prompts_from_points(objects: Any, image_hw: tuple[int, int]) -> list[Prompt]:

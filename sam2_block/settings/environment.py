@@ -98,6 +98,7 @@ _SETTINGS = {
     setting.name: (subject.name, setting.metadata)
     for subject in fields(Settings)
     for setting in fields(getattr(Settings(), subject.name))
+    if setting.metadata
 }
 
 SETTING_NAMES = tuple(_SETTINGS)
@@ -138,7 +139,7 @@ def _hint(name: str, names: Sequence[str]) -> str:
     if name in _REMOVED:
         return "it was removed, and is a constant now."
     match = nearest_name(name, names)
-    return f"did you mean {ENV_PREFIX}{match}?" if match else "the README lists the settings."
+    return f"did you mean {ENV_PREFIX}{match}?" if match else "docs/settings.md lists the settings."
 
 
 def _warn_of_unknown_variables(environment: Mapping[str, str]) -> None:

@@ -39,6 +39,8 @@ class LocalSettings:
         model_bytes: Maximum size of the loaded models; the least recently used are unloaded.
         max_cores: Maximum number of cores that SAM 2 uses; 0 for all that the process may use.
         max_encodes: Maximum number of images encoded at once; more wait in order of arrival.
+        checkpoint_file: File to load for every version; from `Segmenter(checkpoint=...)`, and no
+            setting of the operator.
     """
 
     device: str = _setting("auto", values.device)
@@ -50,6 +52,7 @@ class LocalSettings:
     model_bytes: int = _setting(4 * 1024**3, values.whole_number("bytes", 0))
     max_cores: int = _setting(0, values.whole_number("cores", 0, 1024))
     max_encodes: int = _setting(2, values.whole_number("images", 1, 1024))
+    checkpoint_file: str | None = None
 
 
 @dataclass(frozen=True)

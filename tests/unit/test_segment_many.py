@@ -47,7 +47,7 @@ def test_an_image_that_cannot_be_used_raises_in_its_turn() -> None:
 @pytest.mark.parametrize("request_", [next(photos(1)), (), (1, 2, 3, 4), [next(photos(1)), BOXES]])
 def test_a_request_is_a_tuple_of_arguments(request_: object) -> None:
     results = Segmenter("demo", backend=FakeBackend()).segment_many([request_])  # type: ignore[list-item]
-    with pytest.raises(OptionError, match=r"requests: expected \(image_bgr, detections\) or"):
+    with pytest.raises(OptionError, match=r"requests: expected \(image, boxes\) or"):
         next(results)
 
 

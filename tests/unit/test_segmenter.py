@@ -387,10 +387,70 @@ def test_an_error_names_the_box_by_its_place_before_the_filter() -> None:
         )
 
 
-@pytest.mark.parametrize("boxes", [np.zeros((1, 4)), {"predictions": []}, [[1, 2, 3, 4]]])
-def test_boxes_that_are_not_detections(boxes: Any) -> None:
-    with pytest.raises(PromptError, match=r"^boxes: expected sv\.Detections; got "):
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        (np.zeros((1, 5)), r"got shape \(1, 5\)"),
+        (np.zeros(3), r"got shape \(3,\)"),
+        ({"predictions": []}, r"got \{'predictions': \[\]\}\. Pass its boxes"),
+        ([["1", "2", "3", "x"]], "got "),
+        ([[1, 2, 3, 4], [1, 2]], "got "),
+    ],
+)
+def test_what_is_no_boxes(boxes: Any, message: str) -> None:
+    expected = r"^boxes: expected sv\.Detections, or \(N, 4\) numbers: .*" + message
+    with pytest.raises(PromptError, match=expected):
         Segmenter("demo", backend=FakeBackend()).segment(PHOTO, boxes)
+
+
+def as_tensor(values: Any) -> Any:
+    import torch
+
+    return torch.tensor(values)
+
+
+@pytest.mark.parametrize("form", [list, tuple, np.array, as_tensor])
+def test_boxes_in_any_form(form: Any) -> None:
+    backend = FakeBackend()
+    segmenter = Segmenter("demo", backend=backend)
+    many = segmenter.segment(PHOTO, form([list(A), [5, 5, 20, 20]]))
+    one = segmenter.segment(PHOTO, boxes=form(list(A)))
+    expected = segmenter.segment(PHOTO, detections=boxes(A))
+    assert len(many) == 2
+    np.testing.assert_array_equal(one.mask, expected.mask)
+    np.testing.assert_array_equal(many.mask[:1], expected.mask)
+    assert len(segmenter.segment(PHOTO, form([]))) == 0
+
+
+def test_no_prompt_at_all() -> None:
+    with pytest.raises(PromptError, match=r"^no prompt: give boxes or points\.$"):
+        Segmenter("demo", backend=FakeBackend()).segment(PHOTO)
+    with pytest.raises(OptionError, match="two names of one argument"):
+        Segmenter("demo", backend=FakeBackend()).segment(PHOTO, boxes(A), detections=boxes(A))
+
+
+@pytest.mark.parametrize(
+    ("rows", "class_filter", "message"),
+    [
+        (boxes((0.1, 0.2, 0.5, 0.9)), None, "multiply them by its width and height"),
+        (boxes((50, 60, 20, 30), (40, 40, 10, 10)), None, r"2 of 2 .*sv\.xywh_to_xyxy"),
+        (boxes((900, 900, 950, 950)), None, "all 1 lie outside the image, 200 wide and 100 high"),
+        (
+            boxes(A, A, data={"class_name": np.array(["coin", "cup"])}),
+            ["Coin"],
+            "selects 0 of 2 boxes; the classes here are coin, cup",
+        ),
+    ],
+)
+def test_doubtful_boxes_are_warned_of(rows: Any, class_filter: Any, message: str) -> None:
+    with pytest.warns(UserWarning, match=message) as caught:
+        Segmenter("demo", backend=FakeBackend()).segment(PHOTO, rows, class_filter=class_filter)
+    assert caught[0].filename == __file__
+
+
+def test_ordinary_boxes_are_not(recwarn: pytest.WarningsRecorder) -> None:
+    Segmenter("demo", backend=FakeBackend()).segment(PHOTO, boxes(A, (900, 900, 950, 950)))
+    assert not recwarn.list
 
 
 def test_more_masks_than_memory_holds_is_said_before_anything_runs(
@@ -400,7 +460,7 @@ def test_more_masks_than_memory_holds_is_said_before_anything_runs(
         raise MemoryError
 
     backend = FakeBackend()
-    monkeypatch.setattr("sam2_block.segmenter.np.zeros", refuse)
+    monkeypatch.setattr("sam2_block.segmentation.np.zeros", refuse)
     with pytest.raises(PromptError, match=r"1 masks of 200x100 pixels take 0 GiB.*fewer objects"):
         Segmenter("demo", backend=backend).segment(PHOTO, boxes(A))
     assert backend.calls == []

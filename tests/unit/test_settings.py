@@ -306,8 +306,8 @@ def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[dict[str, str]], lis
         ("SAM2_BLOCK_MAX_PROMPT", "; did you mean SAM2_BLOCK_MAX_PROMPTS?"),
         ("SAM2_BLOCK_MAX_ATTEMPTS", "; it was removed, and is a constant now."),
         ("sam2_block_device", "; did you mean SAM2_BLOCK_DEVICE?"),
-        ("SAM2_BLOCK_QQQ", "; the README lists the settings."),
-        ("SAM2_BLOCK_", "; the README lists the settings."),
+        ("SAM2_BLOCK_QQQ", "; docs/settings.md lists the settings."),
+        ("SAM2_BLOCK_", "; docs/settings.md lists the settings."),
     ],
 )
 def test_unknown_variable_is_named_and_its_value_is_not(

@@ -58,6 +58,11 @@ class LocalBackend:
                 max_cores=self.settings.max_cores,
             )
 
+    def load(self, version: str) -> None:
+        """Load the model; see `Backend.load`."""
+        with MODELS.use(version, self.settings, self):
+            pass
+
     def embed(self, image: Image, *, version: str) -> None:
         """Encode an image into the cache; see `Backend.embed`."""
         with (

@@ -156,6 +156,10 @@ class RemoteBackend:
             predictions.update(zip(group, part, strict=True))
         return [predictions[index] for index in range(len(prompts))]
 
+    def load(self, version: str) -> None:
+        """Do nothing: the server loads its models itself."""
+        check_remote_version(version)
+
     @converting_mask_memory_errors()
     def embed(self, image: Image, *, version: str) -> None:
         """Have the server encode an image; see `Backend.embed`."""

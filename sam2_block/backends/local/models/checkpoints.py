@@ -39,6 +39,8 @@ def find_checkpoint(version: str, settings: LocalSettings) -> Path | None:
         CheckpointInvalidError: The path in that folder is not a regular file.
     """
     version = check_version(version)
+    if settings.checkpoint_file is not None:
+        return Path(settings.checkpoint_file)
     if version == DEMO:
         path = Path(str(resources.files("sam2_block") / "weights" / DEMO_FILE))
         return path if path.is_file() else None

@@ -121,7 +121,8 @@ class ModelRegistry:
         _check_not_forked(settings)
         compute = choose_compute(settings)
         folder = "" if version == DEMO else str(settings.checkpoint_dir)
-        key = (version, str(compute.device), compute.precision, folder)
+        source = settings.checkpoint_file or folder
+        key = (version, str(compute.device), compute.precision, source)
         entry = self._begin_use(key, user)
         if entry is None:
             new = self._flights.run(key, lambda: self._load(key, settings, compute))
