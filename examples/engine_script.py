@@ -5,21 +5,21 @@ python examples/engine_script.py
 
 import json
 import os
-from pathlib import Path
 
 # Set before the engine is imported, which reads the names of its plugins from here.
 os.environ["WORKFLOWS_PLUGINS"] = "sam2_block"
 
 import cv2
-import skimage.data
 from roboflow_workflows.execution_engine.core import ExecutionEngine
+
+from sam2_block.cli.examples import FOLDER
 
 # A program that also uses `inference` imports `inference.core` before the engine.
 
-definition = json.loads(Path(__file__).with_name("detect_then_segment.json").read_text())
+definition = json.loads((FOLDER / "detect_then_segment.json").read_text())
 engine = ExecutionEngine.init(definition)
 
-photo_bgr = cv2.cvtColor(skimage.data.coins(), cv2.COLOR_GRAY2BGR)
+photo_bgr = cv2.imread(str(FOLDER / "coins.png"))
 results = engine.run(runtime_parameters={"image": [photo_bgr], "version": "demo"})
 
 rows = results[0]["predictions"]  # sv.Detections, one row per box of the detector

@@ -1,4 +1,4 @@
-"""SAM 2 without the engine: `sv.Detections` in, `sv.Detections` out.
+"""SAM 2 without the engine: boxes in, `sv.Detections` with masks out.
 
 python examples/library_script.py
 """
@@ -6,24 +6,19 @@ python examples/library_script.py
 from pathlib import Path
 
 import cv2
-import numpy as np
-import skimage.data
 import supervision as sv
 
 from sam2_block import Segmenter
+from sam2_block.cli.examples import FOLDER
 
-photo_bgr = cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR)
-boxes = sv.Detections(  # from any detector; here two boxes drawn by hand
-    xyxy=np.array([[172, 70, 280, 190], [278, 345, 498, 512]], dtype=np.float32),
-    class_id=np.array([0, 1]),
-    data={"class_name": np.array(["face", "helmet"])},
-)
+photo_bgr = cv2.imread(str(FOLDER / "rocket.jpg"))
+boxes = [[300, 80, 345, 375]]  # from any detector; here one box drawn by hand
 
 segmenter = Segmenter("demo")  # or "hiera_tiny" and larger: Meta's weights, downloaded once
 rows = segmenter.segment(photo_bgr, boxes)
 
-for name, mask, score in zip(rows["class_name"], rows.mask, rows["sam2_score"], strict=True):
-    print(f"{name}: {mask.sum()} px, score {score:.2f}")
+for mask, score in zip(rows.mask, rows["sam2_score"], strict=True):
+    print(f"{mask.sum()} px, score {score:.2f}")
 
 annotated = sv.MaskAnnotator().annotate(photo_bgr.copy(), rows)
 path = Path("output/library_script.png")

@@ -33,6 +33,38 @@ def detection_tables(outputs: dict[str, Any], max_rows: int = MAX_ROWS) -> list[
     return lines
 
 
+def empty_outputs(definition: dict[str, Any], outputs: dict[str, Any]) -> list[str]:
+    """Return a sentence for each output of a `segment` step without rows: which step found nothing.
+
+    Args:
+        definition: The workflow.
+        outputs: Values of its outputs, by name.
+    """
+    steps = {str(step.get("name")): step for step in definition.get("steps", [])}
+    remarks = []
+    for output in definition.get("outputs", []):
+        value = outputs.get(output.get("name"))
+        step = steps.get(_step_name(output.get("selector")), {})
+        if not isinstance(value, sv.Detections) or len(value):
+            continue
+        source = steps.get(_step_name(step.get("boxes")))
+        if source is None or not str(step.get("type")).startswith("sam2_block/segment@"):
+            continue
+        filters = [name for name in ("class_filter", "threshold") if step.get(name)]
+        filtered = f", or {' or '.join(filters)} left nothing of it" if filters else ""
+        remarks.append(
+            f"{output['name']}: no rows, as step {source['name']!r} ({source['type']}) found"
+            f" nothing{filtered}"
+        )
+    return remarks
+
+
+def _step_name(selector: Any) -> str:
+    """Return the name of the step that `$steps.NAME.output` selects; empty for anything else."""
+    parts = str(selector).split(".")
+    return parts[1] if parts[0] == "$steps" and len(parts) > 1 else ""
+
+
 def _find_detections(value: Any, name: str) -> Iterator[tuple[str, sv.Detections]]:
     if isinstance(value, sv.Detections):
         yield name, value

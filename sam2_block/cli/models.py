@@ -24,7 +24,8 @@ def add_parser(commands: Any) -> None:
         action_parser = actions.add_parser(name, help=summary, description=summary + ".")
         action_parser.set_defaults(command=action)
         if name != "list":
-            action_parser.add_argument("version", choices=NAMES, metavar="VERSION")
+            several = {"nargs": "+"} if name == "fetch" else {}
+            action_parser.add_argument("version", choices=NAMES, metavar="VERSION", **several)
 
 
 def _list(arguments: argparse.Namespace) -> bool:
@@ -45,7 +46,8 @@ def _fetch(arguments: argparse.Namespace) -> bool:
     from sam2_block.backends.local.models.checkpoints import fetch_checkpoint
 
     settings = Settings.from_environment().local
-    return print_result(str(fetch_checkpoint(arguments.version, settings)))
+    paths = [fetch_checkpoint(version, settings) for version in arguments.version]
+    return print_result("\n".join(map(str, paths)))
 
 
 def _find(version: str, settings: LocalSettings) -> Path | None:

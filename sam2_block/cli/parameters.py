@@ -7,11 +7,12 @@ import ast
 import json
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 HELP = """a parameter of the workflow. VALUE is JSON (5, 0.5, true, null, "5", [[1, 2]], {"x": 1});
 .5, 5., +5, True, False and None, and lists and dicts in Python's notation, are accepted as well;
-everything else is text. To pass a number as text, quote it: '"5"'"""
+everything else is text. @FILE reads JSON from a file. To pass a number as text, quote it: '"5"'"""
 
 # JSON allows no plus sign, and no decimal point without digits on both sides. A number with a
 # leading zero, such as 007, is an identifier and stays text.
@@ -25,7 +26,20 @@ def parameter(argument: str) -> tuple[str, Any]:
     name, separator, value = argument.partition("=")
     if not name or not separator:
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE; got {argument!r}")
+    if value.startswith("@"):
+        return name, _parameter_file(name, Path(value[1:]))
     return name, parameter_value(value)
+
+
+def _parameter_file(name: str, path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8-sig"), parse_float=_finite, parse_constant=_finite)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(
+            f"{name}: {path} cannot be read ({error.strerror})"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"{name}: expected JSON in {path}; {error}") from error
 
 
 def parameter_value(text: str) -> Any:

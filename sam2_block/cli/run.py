@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sam2_block.cli import parameters
-from sam2_block.cli.console import one_line, path_text, print_message, print_result
+from sam2_block.cli.console import path_text, print_message, print_result
+from sam2_block.cli.examples import find_workflow
 from sam2_block.cli.image_files import check_image_file, list_images
 from sam2_block.cli.problems import run_problem
 from sam2_block.cli.result_folder import check_output_folder
 from sam2_block.cli.workflow_file import WorkflowFile
 from sam2_block.errors import Sam2BlockError
+from sam2_block.messages.one_line import one_line
 
 if TYPE_CHECKING:
     from sam2_block.cli.results import ResultWriter
@@ -30,17 +32,24 @@ _MAX_NAMES = 3
 def add_parser(commands: Any) -> None:
     """Add `run` to the parsers of the commands."""
     parser = commands.add_parser("run", help="run a workflow on images", description=DESCRIPTION)
-    parser.add_argument("workflow", type=_path, metavar="WORKFLOW.json")
     parser.add_argument(
-        "--image",
+        "workflow",
         type=_path,
-        nargs="+",
-        action="extend",
-        required=True,
-        metavar="PATH",
+        metavar="WORKFLOW",
+        help="a JSON file, or the name of an example (`sam2-block examples`)",
+    )
+    parser.add_argument(
+        "paths",
+        type=_path,
+        nargs="*",
+        metavar="IMAGE",
         help="an image, or a folder of images, in which results of earlier runs are skipped",
     )
     parser.add_argument(
+        "--image", type=_path, nargs="+", action="extend", default=[], help=argparse.SUPPRESS
+    )
+    parser.add_argument(
+        "-o",
         "--output",
         type=_path,
         default=Path("output"),
@@ -48,6 +57,7 @@ def add_parser(commands: Any) -> None:
         help="the folder for the results; default: output",
     )
     parser.add_argument(
+        "-p",
         "--param",
         type=parameters.parameter,
         action="append",
@@ -65,7 +75,8 @@ def _path(argument: str) -> Path:
 
 
 def _run(arguments: argparse.Namespace) -> bool:
-    workflow = WorkflowFile.read(arguments.workflow)
+    paths = [*arguments.paths, *arguments.image]
+    workflow = WorkflowFile.read(find_workflow(arguments.workflow))
     if workflow.inside:
         print_message(
             f"{path_text(workflow.path)}: read the definition inside {'.'.join(workflow.inside)}"
@@ -73,7 +84,7 @@ def _run(arguments: argparse.Namespace) -> bool:
     image_input, values = workflow.image_input(), dict(arguments.param)
     workflow.check_parameters(values)
     check_output_folder(arguments.output)
-    images = list_images(arguments.image)
+    images = list_images(paths)
     for remark in images.remarks:
         print_message(remark)
     print_message("starting the Workflows engine (5 to 10 seconds)")
@@ -87,7 +98,7 @@ def _run(arguments: argparse.Namespace) -> bool:
     for number, path in enumerate(images.paths, start=1):
         print_message(f"[{number}/{len(images.paths)}] {path_text(path)}")
         try:
-            lines = _run_image(engine, image_input, path, values, writer)
+            lines = _run_image(engine, workflow.definition, image_input, path, values, writer)
         except Sam2BlockError as error:
             problem = one_line(str(error))
         except (Exception, SystemExit) as error:  # a block's failure affects only its image
@@ -106,14 +117,15 @@ def _run(arguments: argparse.Namespace) -> bool:
 
 def _run_image(
     engine: Any,
+    definition: dict[str, Any],
     image_input: str,
     path: Path,
     values: dict[str, Any],
     writer: ResultWriter,
 ) -> list[str]:
     """Run the workflow on one image, write the outputs, and return the lines of a summary."""
-    from sam2_block.cli.detection_tables import detection_tables
-    from sam2_block.cli.image_reading import read_image
+    from sam2_block.cli.detection_tables import detection_tables, empty_outputs
+    from sam2_block.images.image_reading import read_image
 
     start = time.perf_counter()
     check_image_file(path)
@@ -123,6 +135,8 @@ def _run_image(
     results = engine.run(runtime_parameters={**values, image_input: image.pixels})
     # One image yields one result, unless a step has split it into a batch.
     outputs = results[0] if len(results) == 1 else {"results": results}
+    for remark in empty_outputs(definition, outputs):
+        print_message(f"{path_text(path)}: {remark}")
     written = writer.write(path, outputs)
     seconds = time.perf_counter() - start
     return [

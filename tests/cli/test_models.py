@@ -155,12 +155,14 @@ def test_a_bad_setting_is_one_line(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "required: COMMAND"),
         (["models"], "required: ACTION"),
         (["models", "where"], "required: VERSION"),
         (["models", "where", "huge"], "invalid choice: 'huge'"),
         (["models", "fetch", "/etc/passwd"], "invalid choice: '/etc/passwd'"),
-        (["run", "a.json"], "required: --image"),
+        (["run", "a.json"], "expected at least one image"),
+        (["segment", "--box", "1,2,3,4"], "expected at least one image"),
+        (["models", "list", "more"], "unrecognized arguments: more"),
+        (["run", "a.json", "a.png", "--sow"], "unrecognized arguments: --sow"),
         (["run", "a.json", "--image", "a.png", "--param", "x"], "expected NAME=VALUE; got 'x'"),
         (["run", "a.json", "--image", "a.png", "--param", "=x"], "expected NAME=VALUE; got '=x'"),
     ],

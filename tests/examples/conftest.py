@@ -15,7 +15,8 @@ import skimage.measure
 import skimage.segmentation
 from scipy import ndimage
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(str(resources.files("sam2_block") / "examples"))
+PROGRAMS = Path(__file__).parents[2] / "examples"
 
 needs_demo_weights = pytest.mark.skipif(
     not (resources.files("sam2_block") / "weights" / "demo.safetensors").is_file(),

@@ -1,0 +1,1 @@
+"""Workflows and photos to try; `sam2-block examples` lists them."""
