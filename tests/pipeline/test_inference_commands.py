@@ -161,7 +161,7 @@ def test_video(outputs: Path) -> None:
 
 def documented() -> list[list[str]]:
     found = []
-    for name in ("README.md", "examples/README.md"):
+    for name in ("docs/video.md", "examples/README.md"):
         text = (ROOT / name).read_text()
         found += re.findall(r"(?:^|`)inference (workflows [^`\n]+)", text, flags=re.MULTILINE)
     return [shlex.split(command) for command in found]

@@ -166,7 +166,7 @@ def test_the_document_and_the_readme_are_made_of_the_record() -> None:
     docs = TOOLS.parent / "docs"
     sections = json.loads((docs / "benchmarks.json").read_text())
     assert (docs / "benchmarks.md").read_text() == report.document(sections)
-    assert report.speed(sections["rows"]) in (TOOLS.parent / "README.md").read_text()
+    assert report.speed(sections["rows"]) in (TOOLS.parent / "docs" / "performance.md").read_text()
 
 
 def test_processes_at_once_are_asked_about_new_images_and_their_rates_are_summed() -> None:

@@ -124,16 +124,16 @@ def _rows(rows: list[Any], workers: dict[str, WorkerProcess], repeats: int) -> d
 
 
 def _write(sections: dict[str, Any]) -> None:
-    """Write the record, the document made of it, and the README's table."""
+    """Write the record, the document made of it, and the table of docs/performance.md."""
     _RECORD.write_text(json.dumps(sections, indent=1) + "\n")
     _RECORD.with_suffix(".md").write_text(report.document(sections))
     if "rows" in sections:
-        readme = REPOSITORY / "README.md"
-        before, begin, rest = readme.read_text().partition("<!-- speed -->\n")
+        page = REPOSITORY / "docs" / "performance.md"
+        before, begin, rest = page.read_text().partition("<!-- speed -->\n")
         _, end, after = rest.partition("<!-- /speed -->\n")
         text = report.speed(sections["rows"])
-        readme.write_text(f"{before}{begin}{text}\n{end}{after}")
-    _say(f"wrote {_RECORD}, {_RECORD.with_suffix('.md')} and the README's table")
+        page.write_text(f"{before}{begin}{text}\n{end}{after}")
+    _say(f"wrote {_RECORD}, {_RECORD.with_suffix('.md')} and docs/performance.md")
 
 
 def _quick(max_bytes: int) -> dict[str, float]:

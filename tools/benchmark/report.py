@@ -103,14 +103,14 @@ def cell_text(cell: Cell, measured: Measured) -> str:
 
 
 def speed(section: Mapping[str, Any]) -> str:
-    """Return the README's account: what is compared where, and a table of medians."""
+    """Return the account of docs/performance.md: what is compared where, and a table of medians."""
     facts = section["run"]
     caption = (
         f"On a CPU ({facts['cpu']}, {facts['cores']} cores), hiera_tiny with weights set by hand,"
         " medians of paired turns. The first two columns compare like with like: how many times"
         " longer Meta's own predictor takes than this block, in the same precision. The engine's"
         " built-in block computes in fp32, as this block does by default. [All"
-        " figures](docs/benchmarks.md), with spread, memory and the commands that make them."
+        " figures](benchmarks.md), with spread, memory and the commands that make them."
     )
     return "\n\n".join(
         [textwrap.fill(caption, 104, break_on_hyphens=False), _short(section["figures"])]
