@@ -115,7 +115,7 @@ def _versions() -> Iterator[Finding]:
             yield Finding(package, OK, importlib.metadata.version(package))
         except importlib.metadata.PackageNotFoundError:
             if package in ("torch", "rf-sam-2", "roboflow-workflows"):
-                yield Finding(package, PROBLEM, "not installed; run `pip install sam2-block` again")
+                yield Finding(package, PROBLEM, "not installed; install sam2-block again")
 
 
 def _variables() -> Iterator[Finding]:
