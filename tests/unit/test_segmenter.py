@@ -422,6 +422,22 @@ def test_boxes_in_any_form(form: Any) -> None:
     assert len(segmenter.segment(PHOTO, form([]))) == 0
 
 
+def test_boxes_of_other_libraries() -> None:
+    """As docs/python.md says: of Transformers through supervision, of torchvision as they are."""
+    segmenter = Segmenter("demo", backend=FakeBackend())
+    outputs = {
+        "boxes": as_tensor([list(map(float, A))]),
+        "scores": as_tensor([0.75]),
+        "labels": as_tensor([1]),
+    }
+    of_torchvision = segmenter.segment(PHOTO, outputs["boxes"])
+    rows = sv.Detections.from_transformers(outputs, {1: "cat"})
+    of_transformers = segmenter.segment(PHOTO, rows, confidence_source="detector")
+    np.testing.assert_array_equal(of_torchvision.mask, of_transformers.mask)
+    assert of_transformers["class_name"].tolist() == ["cat"]
+    assert of_transformers.confidence.tolist() == [0.75]
+
+
 def test_no_prompt_at_all() -> None:
     with pytest.raises(PromptError, match=r"^no prompt: give boxes or points\.$"):
         Segmenter("demo", backend=FakeBackend()).segment(PHOTO)
