@@ -33,6 +33,16 @@ def detection_tables(outputs: dict[str, Any], max_rows: int = MAX_ROWS) -> list[
     return lines
 
 
+def count_masks(outputs: dict[str, Any]) -> int:
+    """Return the number of masks in the output that has the largest number of them."""
+    counts = [
+        len(detections)
+        for _, detections in _find_detections(outputs, "")
+        if detections.mask is not None
+    ]
+    return max(counts, default=0)
+
+
 def empty_outputs(definition: dict[str, Any], outputs: dict[str, Any]) -> list[str]:
     """Return a sentence for each output of a `segment` step without rows: which step found nothing.
 

@@ -94,16 +94,20 @@ def _run(arguments: argparse.Namespace) -> bool:
     from sam2_block.cli.results import ResultWriter
 
     writer = ResultWriter(arguments.output, inputs=images.paths)
-    failed = 0
+    failed = masks = 0
+    start = time.perf_counter()
     for number, path in enumerate(images.paths, start=1):
         print_message(f"[{number}/{len(images.paths)}] {path_text(path)}")
         try:
-            lines = _run_image(engine, workflow.definition, image_input, path, values, writer)
+            lines, count = _run_image(
+                engine, workflow.definition, image_input, path, values, writer
+            )
         except Sam2BlockError as error:
             problem = one_line(str(error))
         except (Exception, SystemExit) as error:  # a block's failure affects only its image
             problem = run_problem(error)
         else:
+            masks += count
             print_result("\n".join(lines))
             continue
         failed += 1
@@ -112,6 +116,12 @@ def _run(arguments: argparse.Namespace) -> bool:
     _report_unreplaced(arguments.output, writer)
     if failed:
         print_message(f"{failed} of {len(images.paths)} images failed")
+    if len(images.paths) > 1:
+        minutes, seconds = divmod(round(time.perf_counter() - start), 60)
+        print_message(
+            f"{len(images.paths):,} images, {masks:,} masks, {failed:,} failed,"
+            f" {minutes}:{seconds:02d}, in {path_text(arguments.output)}"
+        )
     return failed == 0
 
 
@@ -122,9 +132,13 @@ def _run_image(
     path: Path,
     values: dict[str, Any],
     writer: ResultWriter,
-) -> list[str]:
-    """Run the workflow on one image, write the outputs, and return the lines of a summary."""
-    from sam2_block.cli.detection_tables import detection_tables, empty_outputs
+) -> tuple[list[str], int]:
+    """Run the workflow on one image, and write the outputs.
+
+    Returns:
+        The lines of a summary, and the number of masks in the outputs.
+    """
+    from sam2_block.cli.detection_tables import count_masks, detection_tables, empty_outputs
     from sam2_block.images.image_reading import read_image
 
     start = time.perf_counter()
@@ -139,11 +153,12 @@ def _run_image(
         print_message(f"{path_text(path)}: {remark}")
     written = writer.write(path, outputs)
     seconds = time.perf_counter() - start
-    return [
+    lines = [
         f"{path_text(path)} ({seconds:.1f} s)",
         *detection_tables(outputs),
         *(f"wrote {path_text(file)}" for file in written),
     ]
+    return lines, count_masks(outputs)
 
 
 def _report_unreplaced(folder: Path, writer: ResultWriter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,20 @@ def test_an_example_runs_by_its_name(order: str, tmp_path: Path) -> None:
     assert main(["run", *arguments]) == 0
     document = json.loads((tmp_path / "coins.json").read_text())
     assert len(document["outputs"]["predictions"]["predictions"]) == 24
+
+
+def test_several_images_end_with_a_summary(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = tmp_path / "absent.png"
+    photos = [FOLDER / "coins.png", FOLDER / "rocket.jpg", absent]
+    arguments = ["detect_then_segment", *map(str, photos), "-o", str(tmp_path / "o")]
+    assert main(["run", *arguments]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(
+        rf"sam2-block: 3 images, 24 masks, 1 failed, \d+:\d\d, in {re.escape(str(tmp_path / 'o'))}",
+        last,
+    )
 
 
 def test_a_step_that_found_nothing_is_named(

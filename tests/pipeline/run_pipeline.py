@@ -24,7 +24,7 @@ from sam2_block.backends.local.local_backend import shared_backend
 from sam2_block.blocks.engine.kinds import rle_column
 from sam2_block.settings import Settings
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "track_then_segment.json"
+EXAMPLE = Path(__file__).parents[2] / "sam2_block" / "examples" / "track_then_segment.json"
 WARM, EVERY = 50, 25
 MIB = 2**20
 QUEUE = 2

@@ -29,7 +29,7 @@ pytest.importorskip("inference_cli")
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "track_then_segment.json"
+EXAMPLE = ROOT / "sam2_block" / "examples" / "track_then_segment.json"
 TWO_SHAPES, ONE_SHAPE = 5 * HOLD, HOLD  # frames
 LARGER = (500, 300)  # width and height
 SMALLER = (150, 100)
