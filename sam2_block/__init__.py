@@ -82,6 +82,10 @@ REGISTERED_INITIALIZERS: dict[str, Callable[[], Any]] = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
     if name == "Segmenter":
         with FORK_GATE.held():

@@ -60,8 +60,11 @@ def test_the_two_commands_are_there() -> None:
 )
 def test_commands_of_the_tool_parse(command: list[str]) -> None:
     from sam2_block.cli import make_parser
+    from sam2_block.cli.examples import example_names
 
-    assert make_parser().parse_args(command[1:])
+    arguments = make_parser().parse_args(command[1:])
+    if command[1] == "run" and not arguments.workflow.suffix:
+        assert arguments.workflow.name in example_names()
 
 
 @pytest.mark.parametrize(("language", "text"), snippets("python"))

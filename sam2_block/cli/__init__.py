@@ -6,6 +6,7 @@ Heavy packages (the engine, torch) are imported by the command that needs them, 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse arguments; paths may come before, between and after the options."""
     parser = make_parser()
+    argv = _joined(sys.argv[1:] if argv is None else argv)
     arguments, rest = parser.parse_known_args(argv)
     more_paths = getattr(arguments, "paths", None)
     if rest and (more_paths is None or any(one.startswith("-") for one in rest)):
@@ -64,6 +66,17 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         if not more_paths and not getattr(arguments, "image", None):
             parser.error("expected at least one image, or a folder of images")
     return arguments
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """Join an option with coordinates that begin with a minus, which `argparse` rejects."""
+    joined: list[str] = []
+    for argument in argv:
+        if joined and joined[-1] in ("--box", "--point", "--not") and argument.startswith("-"):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def make_parser() -> argparse.ArgumentParser:

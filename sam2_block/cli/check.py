@@ -21,17 +21,16 @@ def add_parser(commands: Any) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> bool:
-    workflows = [WorkflowFile.read(find_workflow(path)) for path in arguments.workflows]
     print_message("starting the Workflows engine (5 to 10 seconds)")
     from sam2_block.cli.engine import start_engine
 
     failed = 0
-    for workflow in workflows:
+    for path in arguments.workflows:
         try:
-            start_engine(workflow.definition).close()
+            start_engine(WorkflowFile.read(find_workflow(path)).definition).close()
         except Sam2BlockError as error:
             failed += 1
-            print_result(f"{path_text(workflow.path)}: {error}")
+            print_result(f"{path_text(path)}: {error}")
         else:
-            print_result(f"{path_text(workflow.path)}: compiles")
+            print_result(f"{path_text(path)}: compiles")
     return not failed

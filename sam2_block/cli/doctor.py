@@ -173,26 +173,27 @@ def _sha256(path: Path) -> str:
 
 
 def _engine(settings: Settings) -> Iterator[Finding]:
-    from sam2_block.cli.engine import make_quiet
+    from sam2_block.cli.engine import PLUGIN, make_quiet
 
+    plugins = os.environ.get("WORKFLOWS_PLUGINS", "")
+    if PLUGIN not in [name.strip() for name in plugins.split(",")]:
+        yield Finding(
+            "plugin",
+            PROBLEM,
+            f"WORKFLOWS_PLUGINS is {plugins!r}, so the engine does not know the blocks of this"
+            f" package; set WORKFLOWS_PLUGINS={PLUGIN} (with an underscore) where the engine runs"
+            " (`sam2-block run` does it itself)",
+        )
+        return
     make_quiet()
     from roboflow_workflows.execution_engine.introspection.blocks_loader import load_workflow_blocks
 
-    plugins = os.environ.get("WORKFLOWS_PLUGINS", "")
     ours = [
         block.manifest_class.model_fields["type"]
         for block in load_workflow_blocks()
         if block.block_source == "sam2_block"
     ]
-    if ours:
-        yield Finding("plugin", OK, f"the engine loads {len(ours)} blocks of sam2_block")
-        return
-    yield Finding(
-        "plugin",
-        PROBLEM,
-        f"WORKFLOWS_PLUGINS is {plugins!r}, so the engine does not know the blocks of this package;"
-        " set WORKFLOWS_PLUGINS=sam2_block where the engine runs (`sam2-block run` does it itself)",
-    )
+    yield Finding("plugin", OK, f"the engine loads {len(ours)} blocks of {PLUGIN}")
 
 
 def _server(settings: Settings) -> Iterator[Finding]:
@@ -203,6 +204,9 @@ def _server(settings: Settings) -> Iterator[Finding]:
     from sam2_block.settings import RemoteSettings
 
     endpoint = choose_endpoint(settings.access, None, None)
+    if endpoint.url == HOSTED_URL and not endpoint.api_key:
+        yield Finding("server", NOTE, "not contacted: neither a server nor a key is set")
+        return
     key = "with a key" if endpoint.api_key else "without a key"
     client = HttpClient(RemoteSettings(), retry_policy=RetryPolicy(max_attempts=1))
     # A request for an image that no server knows: it is refused before anything is computed.
@@ -212,19 +216,17 @@ def _server(settings: Settings) -> Iterator[Finding]:
         "sam2_version_id": "hiera_tiny",
         "prompts": {"prompts": []},
     }
-    # Nobody has asked for the hosted server unless a key or a URL is set.
-    failed = NOTE if endpoint.url == HOSTED_URL and not endpoint.api_key else PROBLEM
     try:
         client.post(endpoint, SEGMENT_PATH, payload, Deadline(_SERVER_DEADLINE_S))
         yield Finding("server", OK, f"{endpoint.url} responds, {key}")
     except RemoteStatusError as error:
         if error.status in (401, 403):
-            yield Finding("server", failed, str(error))
+            yield Finding("server", PROBLEM, str(error))
         elif error.status in (404, 405):
-            yield Finding("server", failed, f"{error} Is it a server with SAM 2?")
+            yield Finding("server", PROBLEM, f"{error} Is it a server with SAM 2?")
         else:
             yield Finding("server", OK, f"{endpoint.url} responds, {key}")
     except RemoteError as error:
-        yield Finding("server", failed, str(error))
+        yield Finding("server", PROBLEM, str(error))
     finally:
         client.close()

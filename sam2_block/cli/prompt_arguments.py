@@ -79,8 +79,8 @@ class BoxesFile:
             raise PromptError(f"--boxes {argument}: expected JSON; {error}.") from error
         return cls(argument, content)
 
-    def of_image(self, path: Path) -> sv.Detections:
-        """Return the boxes of one image.
+    def items(self, path: Path) -> list[Any]:
+        """Return the boxes of one image, as the file has them.
 
         Raises:
             PromptError: The file holds none for it, or one that cannot be read.
@@ -94,7 +94,14 @@ class BoxesFile:
                     f" {short_repr(list(content))}."
                 )
             content = content[names[0]]
-        return _detections(self.name, _unwrapped(content))
+        items = _unwrapped(content)
+        if isinstance(items, list) and len(items) == 4 and all(map(_is_number, items)):
+            items = [items]
+        if not isinstance(items, list):
+            raise PromptError(
+                f"--boxes {self.name}: expected a list of boxes; got {short_repr(items)}."
+            )
+        return items
 
 
 def _unwrapped(content: Any) -> Any:
@@ -106,25 +113,27 @@ def _unwrapped(content: Any) -> Any:
     return content
 
 
-def _detections(name: str, items: Any) -> sv.Detections:
+def detections_of_items(name: str, items: list[Any]) -> sv.Detections:
+    """Return boxes in any of `FORMS` as detections; classes only where a box has one.
+
+    Raises:
+        PromptError: One of them cannot be read.
+    """
     import numpy as np
     import supervision as sv
 
-    if not isinstance(items, list):
-        raise PromptError(f"--boxes {name}: expected a list of boxes; got {short_repr(items)}.")
-    boxes, classes, class_ids, confidences = [], [], [], []
-    for index, item in enumerate(items):
-        fields = item if isinstance(item, Mapping) else {}
-        boxes.append(_box_xyxy(name, index, item))
-        classes.append(str(fields.get("class", fields.get("class_name", "object"))))
-        class_ids.append(fields.get("class_id"))
-        confidences.append(fields.get("confidence", math.nan))
+    fields = [item if isinstance(item, Mapping) else {} for item in items]
+    classes = [one.get("class", one.get("class_name")) for one in fields]
+    class_ids = [one.get("class_id") for one in fields]
+    confidences = [one.get("confidence", math.nan) for one in fields]
+    boxes = [_box_xyxy(name, index, item) for index, item in enumerate(items)]
+    names = np.array(["object" if one is None else str(one) for one in classes], dtype=np.str_)
     try:
         return sv.Detections(
             xyxy=np.array(boxes, dtype=np.float32).reshape(-1, 4),
             confidence=np.array(confidences, dtype=np.float32),
             class_id=None if None in class_ids else np.array(class_ids, dtype=int),
-            data={"class_name": np.array(classes, dtype=np.str_)},
+            data={} if all(one is None for one in classes) else {"class_name": names},
         )
     except (TypeError, ValueError) as error:
         raise PromptError(

@@ -52,9 +52,8 @@ def add_parser(commands: Any) -> None:
         "-o",
         "--output",
         type=_path,
-        default=Path("output"),
         metavar="DIR",
-        help="the folder for the results; default: output",
+        help="the folder for the results; default: output/ and the workflow's name",
     )
     parser.add_argument(
         "-p",
@@ -81,6 +80,8 @@ def _run(arguments: argparse.Namespace) -> bool:
         print_message(
             f"{path_text(workflow.path)}: read the definition inside {'.'.join(workflow.inside)}"
         )
+    if arguments.output is None:
+        arguments.output = Path("output", workflow.path.stem)
     image_input, values = workflow.image_input(), dict(arguments.param)
     workflow.check_parameters(values)
     check_output_folder(arguments.output)

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from sam2_block.cli.console import path_text, print_message, print_result
 from sam2_block.cli.image_files import check_image_file, list_images
-from sam2_block.cli.prompt_arguments import BoxesFile, box_argument, point_argument
+from sam2_block.cli.prompt_arguments import (
+    BoxesFile,
+    box_argument,
+    detections_of_items,
+    point_argument,
+)
 from sam2_block.cli.result_folder import ResultFolder, check_output_folder
 from sam2_block.errors import InputError, PromptError
 from sam2_block.versions import DEFAULT, DEMO, NAMES
@@ -150,7 +155,12 @@ def _segment_photo(
     boxes = _boxes(arguments.box, boxes_file, path)
     points = [(*point, True) for point in arguments.point]
     points += [(*point, False) for point in arguments.negative]
-    masks = segmenter.segment(photo.pixels, boxes, points or None)
+    with warnings.catch_warnings(record=True) as doubts:
+        warnings.simplefilter("always")
+        masks = segmenter.segment(photo.pixels, boxes, points or None)
+    for doubt in doubts:
+        if "from 0 to 1" not in str(doubt.message):  # the log names these
+            print_message(f"{path_text(path)}: {doubt.message}")
     document = json_rows(masks, (photo.pixels.shape[0], photo.pixels.shape[1]))
     pair = mask_pair(photo.pixels, boxes, masks, arguments.point, arguments.negative)
     json_path = folder.reserve(path.stem, ".json")
@@ -168,21 +178,10 @@ def _boxes(
     box_arguments: list[tuple[float, ...]], boxes_file: BoxesFile | None, path: Path
 ) -> sv.Detections:
     """Return the boxes of the command line, then those of the file."""
-    import numpy as np
-    import supervision as sv
-
-    given = sv.Detections(
-        xyxy=np.array(box_arguments, dtype=np.float32).reshape(-1, 4),
-        confidence=np.full(len(box_arguments), np.nan, dtype=np.float32),
-        data={"class_name": np.array(["object"] * len(box_arguments), dtype=np.str_)},
-    )
-    if boxes_file is None:
-        return given
-    from_file = boxes_file.of_image(path)
-    if not len(given):
-        return from_file
-    from_file.class_id = None
-    return sv.Detections.merge([given, from_file]) if len(from_file) else given
+    items: list[Any] = [list(box) for box in box_arguments]
+    if boxes_file is not None:
+        items += boxes_file.items(path)
+    return detections_of_items(boxes_file.name if boxes_file else "", items)
 
 
 def _sizes(paths: list[Path]) -> str:

@@ -88,6 +88,10 @@ def doubts_about_boxes(
             " the left one, or the bottom above the top; if they are x, y, width and height,"
             " convert them by sv.xywh_to_xyxy."
         )
+    elif (reversed_edges | outside | ~np.isfinite(xyxy).all(axis=1)).any() and not outside.all():
+        doubts.append(
+            "boxes: some have no area inside the image; see `invalid_boxes` for what they give."
+        )
     elif outside.all():
         doubts.append(
             f"boxes: all {count} lie outside the image, {width} wide and {height} high; are they of"

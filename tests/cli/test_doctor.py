@@ -38,7 +38,10 @@ def test_what_is_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     status, found = findings(capsys, "--no-server")
     assert status == 1
     assert found["plugin"]["status"] == "problem"
-    assert "set WORKFLOWS_PLUGINS=sam2_block where the engine runs" in found["plugin"]["text"]
+    assert (
+        "set WORKFLOWS_PLUGINS=sam2_block (with an underscore) where the engine runs"
+        in found["plugin"]["text"]
+    )
     assert "did you mean SAM2_BLOCK_DEVICE?" in found["SAM2_BLOCK_DEVCE"]["text"]
     assert "SAM2_BLOCK_CACHE_BYTES: expected a whole number" in str(list(found.values()))
 

@@ -147,6 +147,12 @@ def test_no_prompt_names_them_and_the_size(
     assert "coins.png is 384 pixels wide and 303 high" in error
 
 
+def test_a_box_may_begin_outside_the_photo(run: Callable[..., tuple[int, Path]]) -> None:
+    status, output = run("--box", "-20,-10,116,74")
+    assert status == 0
+    assert masks_in(output / "coins.json").any()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -450,6 +450,8 @@ def test_no_prompt_at_all() -> None:
     [
         (boxes((0.1, 0.2, 0.5, 0.9)), None, "multiply them by its width and height"),
         (boxes((50, 60, 20, 30), (40, 40, 10, 10)), None, r"2 of 2 .*sv\.xywh_to_xyxy"),
+        (boxes(A, A, (1, np.nan, 2, 3)), None, "^boxes: some have no area inside the image"),
+        (boxes(A, (900, 900, 950, 950)), None, "^boxes: some have no area inside the image"),
         (boxes((900, 900, 950, 950)), None, "all 1 lie outside the image, 200 wide and 100 high"),
         (
             boxes(A, A, data={"class_name": np.array(["coin", "cup"])}),
@@ -465,7 +467,7 @@ def test_doubtful_boxes_are_warned_of(rows: Any, class_filter: Any, message: str
 
 
 def test_ordinary_boxes_are_not(recwarn: pytest.WarningsRecorder) -> None:
-    Segmenter("demo", backend=FakeBackend()).segment(PHOTO, boxes(A, (900, 900, 950, 950)))
+    Segmenter("demo", backend=FakeBackend()).segment(PHOTO, boxes(A, (150, 60, 250, 95)))
     assert not recwarn.list
 
 
