@@ -14,6 +14,7 @@ from roboflow_workflows.core_steps.common.deserializers import deserialize_rle_d
 from sam2_block.backends.fake import FakeBackend
 from sam2_block.blocks.engine.kinds import serialise_predictions
 from sam2_block.rows.columns import RLE_MASK
+from sam2_block.rows.json_rows import json_rows
 from tests.engine.workflows import (
     CENTRE_CROP,
     DETECTED,
@@ -52,6 +53,24 @@ def test_json_keeps_every_mask_exactly() -> None:
     np.testing.assert_allclose(back.xyxy, dense["predictions"].xyxy)
     assert answer["predictions"]["image"] == {"width": WIDTH, "height": HEIGHT}
     assert json.loads(json.dumps(answer["scores"])) == [0.75] * len(MASKS)
+
+
+def test_rows_are_written_alike_without_the_engine() -> None:
+    """`sam2-block segment` and `demo` write what a workflow does."""
+    steps = [detect(), segment(boxes=DETECTED, points=ONE_OBJECT_A_MASK)]
+    masks, image = [next(iter(MASKS.values())), *MASKS.values()], scene(HEIGHT, WIDTH, A)
+    (plain,) = run(workflow(*steps), ShapesBackend(*masks), image)
+    (written,) = run(workflow(*steps), ShapesBackend(*masks), image, serialize=True)
+    ours = json_rows(plain["predictions"], (HEIGHT, WIDTH))
+    assert ours["image"] == written["predictions"]["image"]
+    assert len(ours["predictions"]) == len(written["predictions"]["predictions"]) > 1
+    ids = {"detection_id", "prompt_detection_id"}  # new in each run
+    rows = written["predictions"]["predictions"]
+    for our_row, row in zip(ours["predictions"], rows, strict=True):
+        assert our_row.keys() <= row.keys()
+        assert {k: v for k, v in our_row.items() if k not in ids} == {
+            k: row[k] for k in our_row.keys() - ids
+        }
 
 
 @pytest.mark.parametrize("crops", [[], [CENTRE_CROP]], ids=["image", "crop"])
