@@ -23,6 +23,13 @@ CPU = torch.device("cpu")
 _PATCHED = frozenset({"empty", "zeros", "ones", "full"})
 _STORAGE = _PATCHED | {"empty_strided", "rand", "randn"}
 _VALUES = frozenset({"arange", "linspace", "tensor", "as_tensor", "asarray", "scalar_tensor"})
+# These change no shape: the initial values of weights.
+_VALUES_ONLY = frozenset(
+    (
+        *("normal_", "uniform_", "erfinv_", "clamp_", "fill_", "zero_", "add_", "mul_"),
+        *("mul", "__mul__", "__rmul__"),
+    )
+)
 # These create tensors of the process's default type; the others infer it from their arguments.
 _FLOATING = (_STORAGE - {"full"}) | {"linspace"}
 
@@ -59,6 +66,11 @@ class CreateOn(TorchFunctionMode):
             # Meta's rotary encodings move themselves to the first GPU, which initialises CUDA. Only
             # the memory attention of the video model reads them.
             return args[0]
+        if name in _VALUES_ONLY:
+            # Tensors on `meta` have no values; for these PyTorch would import its compiler (1 s).
+            tensors = [arg for arg in (*args, *options.values()) if isinstance(arg, torch.Tensor)]
+            if tensors and tensors[0].device.type == "meta":
+                return tensors[0]
         if name in _STORAGE or name in _VALUES:
             device = self._storage if name in _STORAGE else self._device
             # An explicit device may come from the patch; Meta's code passes none here.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +114,14 @@ def test_a_gpu_that_was_not_chosen_is_left_alone(
     model = load_model("hiera_tiny", path, CPU)
     assert started == []
     assert {tensor.device for tensor in model.state_dict().values()} == {CPU}
+
+
+def test_loading_does_not_import_pytorchs_compiler() -> None:
+    """It takes a second, and initial values on `meta` would bring it in."""
+    code = (
+        "import sys, numpy as np; from sam2_block import Segmenter;"
+        " Segmenter('demo', device='cpu').segment(np.zeros((9, 9, 3), np.uint8), [[1, 1, 8, 8]]);"
+        " print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
