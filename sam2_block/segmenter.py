@@ -15,8 +15,9 @@ from sam2_block.backends.source import BackendSource
 from sam2_block.concurrent_map import stream_concurrently
 from sam2_block.errors import ClosedError, InputError, OptionError, PromptError
 from sam2_block.images.image_inputs import ColorOrder, ImageInput, to_bgr
+from sam2_block.prompts.doubtful_boxes import doubts_about_boxes
 from sam2_block.prompts.points import PointsInput
-from sam2_block.rows.box_inputs import BoxesInput, as_detections, doubts_about_boxes
+from sam2_block.rows.box_inputs import BoxesInput, as_detections
 from sam2_block.segment_options import (
     ConfidenceSource,
     InvalidBoxes,
@@ -97,7 +98,6 @@ class Segmenter:
             )
         )
         self._open(source)
-        source.check()
         if self.version == DEMO and backend is None and checkpoint is None:
             warnings.warn(_DEMO_WARNING, stacklevel=2)
 

@@ -52,8 +52,8 @@ class BackendSource:
             return settings
         return replace(settings, local=replace(settings.local, checkpoint_file=self.checkpoint))
 
-    def check(self) -> None:
-        """Check what was given for this source, before anything is loaded.
+    def _check(self, settings: Settings) -> None:
+        """Check the device and the checkpoint that were given, before anything is loaded.
 
         Raises:
             SettingsError: The device is not available.
@@ -67,7 +67,7 @@ class BackendSource:
         if self.device is not None:
             from sam2_block.backends.local.devices import choose_compute
 
-            choose_compute(self.settings().local)
+            choose_compute(settings.local)
 
     def description(self) -> str:
         """Return where SAM 2 runs, in words, without a key."""
@@ -87,7 +87,9 @@ class BackendSource:
             user: See `process_state.SharedObjects.get`.
 
         Raises:
-            SettingsError: The pickle held no key, and the environment has none.
+            SettingsError: The pickle held no key, and the environment has none; or the device that
+                was given is not available.
+            CheckpointNotFoundError: The checkpoint file that was given does not exist.
         """
         if self.backend is not None:
             return self.backend
@@ -96,6 +98,7 @@ class BackendSource:
                 "the api_key of this segmenter is not part of its pickle. Set ROBOFLOW_API_KEY in"
                 " the environment of this process, or create the segmenter here."
             )
+        self._check(settings)
         # Passed again, so that error messages do not call this key the operator's.
         return choose_backend(settings, self.target, api_key=self.api_key, user=user)
 

@@ -11,7 +11,7 @@ from sam2_block.prompts import Prompt
 logger = logging.getLogger(__name__)
 
 # In images up to this size a prompt may well lie within the first pixel.
-_SMALL_SIDE = 16
+SMALL_SIDE = 16
 
 
 def warn_of_normalized_coordinates(
@@ -26,7 +26,7 @@ def warn_of_normalized_coordinates(
         prompts: Prompts of one image; None for an invalid box.
         image_hw: Height and width of the image.
     """
-    if max(image_hw) <= _SMALL_SIDE:
+    if max(image_hw) <= SMALL_SIDE:
         return
     boxes = [prompt.box_xyxy for prompt in prompts if prompt and prompt.box_xyxy]
     points = [point for prompt in prompts if prompt for point in prompt.points]
@@ -42,13 +42,14 @@ def warn_of_normalized_coordinates(
 
 
 def _warn(kind: str, image_hw: tuple[int, int]) -> None:
+    key = ("normalized coordinates", kind)
+    warn_once(logger, key, "%s", normalized_sentence(kind, image_hw))
+
+
+def normalized_sentence(kind: str, image_hw: tuple[int, int]) -> str:
+    """Return what is said of `boxes` or `points` that look normalized, without a full stop."""
     height, width = image_hw
-    warn_once(
-        logger,
-        ("normalized coordinates", kind),
-        "%s: all coordinates are from 0 to 1, and are read as pixels of an image %d wide and %d"
-        " high; if they are normalized, multiply them by its width and height",
-        kind,
-        width,
-        height,
+    return (
+        f"{kind}: all coordinates are from 0 to 1, and are read as pixels of an image {width} wide"
+        f" and {height} high; if they are normalized, multiply them by its width and height"
     )
