@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 import numpy as np
 
 from sam2_block.errors import OptionError
 from sam2_block.messages.short_repr import short_repr
 from sam2_block.versions import DEFAULT, check_version
+
+if TYPE_CHECKING:
+    from sam2_block.images.image_inputs import ColorOrder
 
 ConfidenceSource = Literal["detector", "sam"]
 InvalidBoxes = Literal["empty", "error", "drop"]
@@ -21,7 +24,7 @@ _NUMBERS = (int, float, np.integer, np.floating)
 class SegmentKeywords(TypedDict, total=False):
     """The keyword arguments of `Segmenter.segment`; see there."""
 
-    color: Literal["bgr", "rgb"]
+    color: ColorOrder
     threshold: float
     multimask_output: bool
     class_filter: Sequence[str] | None

@@ -1,4 +1,4 @@
-"""The command `sam2-block`: manages model weights and runs workflows on images.
+"""The command `sam2-block`: a parser, and one module per subcommand.
 
 Heavy packages (the engine, torch) are imported by the command that needs them, when it runs.
 """

@@ -28,12 +28,9 @@ def add_parser(commands: Any) -> None:
 def _demo(arguments: argparse.Namespace) -> bool:
     check_output_folder(arguments.output)
     print_message("starting the Workflows engine (5 to 10 seconds)")
-    import cv2
-
     from sam2_block.cli.engine import start_engine
-    from sam2_block.cli.mask_pictures import mask_pair
+    from sam2_block.cli.mask_results import write_masks
     from sam2_block.images.image_reading import read_image
-    from sam2_block.rows.json_rows import json_rows
 
     definition = json.loads((FOLDER / f"{WORKFLOW}.json").read_text("utf-8"))
     boxes = {"type": "JsonField", "name": "boxes", "selector": "$steps.detector.predictions"}
@@ -43,13 +40,8 @@ def _demo(arguments: argparse.Namespace) -> bool:
     (outputs,) = engine.run(runtime_parameters={"image": photo})
     engine.close()
     masks = outputs["predictions"]
-    pair = mask_pair(photo, outputs["boxes"], masks)
     folder = ResultFolder(arguments.output)
-    picture_path = folder.reserve(f"{Path(PHOTO).stem}_masks", ".png")
-    json_path = folder.reserve(Path(PHOTO).stem, ".json")
-    folder.write(picture_path, cv2.imencode(".png", pair)[1].tobytes())
-    document = json_rows(masks, (photo.shape[0], photo.shape[1]))
-    folder.write(json_path, json.dumps(document, indent=2).encode())
+    picture_path, json_path = write_masks(folder, Path(PHOTO).stem, photo, outputs["boxes"], masks)
     return print_result(
         f"{len(masks)} coins found, {len(masks)} masks\n"
         f"picture: {path_text(picture_path)}\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -11,7 +10,6 @@ import platform
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from sam2_block._version import __version__
@@ -145,6 +143,7 @@ def _device(settings: Settings) -> Iterator[Finding]:
 
 def _weights(settings: Settings) -> Iterator[Finding]:
     from sam2_block.backends.local.models.checkpoints import find_checkpoint
+    from sam2_block.backends.local.models.hub import file_sha256
 
     missing = []
     for version in NAMES:
@@ -152,7 +151,7 @@ def _weights(settings: Settings) -> Iterator[Finding]:
         if path is None:
             missing.append(version)
             continue
-        digest = _sha256(path)
+        digest = file_sha256(path)
         release = META_RELEASES.get(version)
         is_metas = release is None or digest == release.sha256
         text = f"{path} ({path.stat().st_size / 1e6:.0f} MB, SHA-256 {digest[:16]}...)"
@@ -164,19 +163,11 @@ def _weights(settings: Settings) -> Iterator[Finding]:
         yield Finding("weights", NOTE, text)
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _engine(settings: Settings) -> Iterator[Finding]:
-    from sam2_block.cli.engine import PLUGIN, make_quiet
+    from sam2_block.cli.engine import PLUGIN, configured_plugins, make_quiet
 
-    plugins = os.environ.get("WORKFLOWS_PLUGINS", "")
-    if PLUGIN not in [name.strip() for name in plugins.split(",")]:
+    if PLUGIN not in configured_plugins():
+        plugins = os.environ.get("WORKFLOWS_PLUGINS", "")
         yield Finding(
             "plugin",
             PROBLEM,

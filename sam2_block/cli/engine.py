@@ -78,11 +78,16 @@ def start_engine(definition: dict[str, Any]) -> Any:
 
 def register_plugin() -> None:
     """Add this plugin to those that the environment names for the engine to load."""
-    configured = [name.strip() for name in os.environ.get("WORKFLOWS_PLUGINS", "").split(",")]
-    plugins = [name for name in configured if name]
+    plugins = configured_plugins()
     if PLUGIN not in plugins:
         plugins.append(PLUGIN)
     os.environ["WORKFLOWS_PLUGINS"] = ",".join(plugins)
+
+
+def configured_plugins() -> list[str]:
+    """Return the names of the plugins that the environment has the engine load."""
+    names = os.environ.get("WORKFLOWS_PLUGINS", "").split(",")
+    return [name.strip() for name in names if name.strip()]
 
 
 def make_quiet() -> None:

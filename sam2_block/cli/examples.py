@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import shutil
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 from sam2_block.cli.console import path_text, print_message, print_result, table
 from sam2_block.errors import InputError
+from sam2_block.messages.nearest_name import nearest_name
 
 FOLDER = Path(str(resources.files("sam2_block") / "examples"))
 PHOTO_SUFFIXES = (".png", ".jpg")
@@ -51,8 +51,8 @@ def find_workflow(argument: Path) -> Path:
 
 
 def _suggestion(name: str) -> str:
-    close = difflib.get_close_matches(name, example_names(), n=1)
-    return f" Did you mean the example {close[0]}?" if close else ""
+    nearest = nearest_name(name, example_names())
+    return f" Did you mean the example {nearest}?" if nearest else ""
 
 
 def _examples(arguments: argparse.Namespace) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import warnings
 from pathlib import Path
@@ -140,12 +139,10 @@ def _segment_photo(
     folder: ResultFolder,
 ) -> list[str]:
     """Segment one photo, write its results, and return a summary in lines."""
-    import cv2
-
     from sam2_block.cli.detection_tables import detection_tables
-    from sam2_block.cli.mask_pictures import mask_pair
+    from sam2_block.cli.mask_results import write_masks
     from sam2_block.images.image_reading import read_image
-    from sam2_block.rows.json_rows import json_rows
+    from sam2_block.prompts.normalized_coordinates import normalized_sentence
 
     start = time.perf_counter()
     check_image_file(path)
@@ -158,15 +155,20 @@ def _segment_photo(
     with warnings.catch_warnings(record=True) as doubts:
         warnings.simplefilter("always")
         masks = segmenter.segment(photo.pixels, boxes, points or None)
-    for doubt in doubts:
-        if "from 0 to 1" not in str(doubt.message):  # the log names these
-            print_message(f"{path_text(path)}: {doubt.message}")
-    document = json_rows(masks, (photo.pixels.shape[0], photo.pixels.shape[1]))
-    pair = mask_pair(photo.pixels, boxes, masks, arguments.point, arguments.negative)
-    json_path = folder.reserve(path.stem, ".json")
-    picture_path = folder.reserve(f"{path.stem}_masks", ".png")
-    folder.write(json_path, json.dumps({"file": str(path), **document}, indent=2).encode())
-    folder.write(picture_path, cv2.imencode(".png", pair)[1].tobytes())
+    logged = normalized_sentence("boxes", (photo.pixels.shape[0], photo.pixels.shape[1]))
+    for text in (str(doubt.message) for doubt in doubts):
+        if text != f"{logged}.":
+            print_message(f"{path_text(path)}: {text}")
+    picture_path, json_path = write_masks(
+        folder,
+        path.stem,
+        photo.pixels,
+        boxes,
+        masks,
+        fields={"file": str(path)},
+        points=arguments.point,
+        negative_points=arguments.negative,
+    )
     return [
         f"{path_text(path)} ({time.perf_counter() - start:.1f} s)",
         *detection_tables({"masks": masks}),

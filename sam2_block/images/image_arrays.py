@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from sam2_block.errors import ImageError
 
 MAX_SIDE = 8192
+CHANNELS = (1, 3, 4)
+"""Numbers of channels: grey, colour, and colour with alpha."""
 
 Image = NDArray[np.uint8]
 """`(H, W, 3)` in BGR order (OpenCV's), or `(H, W)` grey; values 0 to 255."""
@@ -35,7 +37,7 @@ def as_image(pixels: object) -> Image:
         raise ImageError(f"{expected}; got {type(pixels).__name__}.{hint}")
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
         raise ImageError(f"{expected}; got {pixels.dtype} of shape {pixels.shape}.{_hint(pixels)}")
-    if pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4):
+    if pixels.ndim == 3 and pixels.shape[2] not in CHANNELS:
         hint = _hint(pixels)
         raise ImageError(
             f"{expected}; got {pixels.shape[2]} channels (shape {pixels.shape}).{hint}"
@@ -56,7 +58,7 @@ def _hint(pixels: NDArray[Any]) -> str:
     hints = []
     if pixels.dtype.kind == "f" and pixels.size and pixels.min() >= 0 and pixels.max() <= 1:
         hints.append("Its values are from 0 to 1: multiply by 255 and convert to uint8.")
-    if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4) and pixels.shape[2] not in (1, 3, 4):
+    if pixels.ndim == 3 and pixels.shape[0] in CHANNELS and pixels.shape[2] not in CHANNELS:
         hints.append("It looks like (C, H, W): transpose it by pixels.transpose(1, 2, 0).")
     if pixels.ndim == 4 and pixels.shape[0] == 1:
         hints.append("It looks like a batch of one image: pass pixels[0].")

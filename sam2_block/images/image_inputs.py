@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from sam2_block.errors import ImageError, OptionError
-from sam2_block.images.image_arrays import Image, as_image
+from sam2_block.images.image_arrays import CHANNELS, Image, as_image
 from sam2_block.images.image_reading import read_image
 
 ColorOrder = Literal["bgr", "rgb"]
@@ -18,7 +18,6 @@ ImageInput = Any
 """A path, a `PIL.Image.Image`, a NumPy array or a torch tensor; see `to_bgr`."""
 
 _PILLOW_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
-_CHANNELS = (1, 3, 4)
 
 
 def to_bgr(image: Any, color: ColorOrder = "bgr") -> Image:
@@ -73,6 +72,6 @@ def _pillow_pixels(image: Any) -> Any:
 def _tensor_pixels(tensor: Any) -> Any:
     """Return a tensor's values as an array with the channels last."""
     values = tensor.detach()
-    if values.ndim == 3 and values.shape[0] in _CHANNELS and values.shape[2] not in _CHANNELS:
+    if values.ndim == 3 and values.shape[0] in CHANNELS and values.shape[2] not in CHANNELS:
         values = values.permute(1, 2, 0)
     return values.cpu().numpy()

@@ -97,7 +97,7 @@ def test_fetch_prints_the_path(
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     digest = META_RELEASES["sam2.1_hiera_small"].sha256
-    monkeypatch.setattr(hub, "_sha256", lambda path: digest)
+    monkeypatch.setattr(hub, "file_sha256", lambda path: digest)
     assert main(["models", "fetch", "sam2.1_hiera_small"]) == 0
     assert asked == [("facebook/sam2.1-hiera-small", "sam2.1_hiera_small.pt")]
     assert capsys.readouterr().out == f"{checkpoint_dir / 'hub' / 'sam2.1_hiera_small.pt'}\n"

@@ -78,7 +78,7 @@ def download(release: MetaRelease) -> Path:
     from huggingface_hub import hf_hub_download
 
     path = Path(hf_hub_download(release.hub_repo, release.checkpoint_file))
-    digest = _sha256(path)
+    digest = file_sha256(path)
     if digest != release.sha256:
         path.resolve().unlink(missing_ok=True)  # the cache links to it
         path.unlink(missing_ok=True)
@@ -135,7 +135,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 digest of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
